@@ -49,6 +49,7 @@ mod export;
 mod invite;
 mod live;
 mod pairing;
+mod relay;
 mod state_dir;
 #[cfg(test)]
 mod testing;

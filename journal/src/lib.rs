@@ -85,7 +85,7 @@ pub use notice::{AppNotice, NOTICES_KEPT};
 pub use outbox::{OutboxBooks, OutboxHead, TRIM_ROWS_MAX, Trim};
 pub use pairing::{
     AddedSaid, AppPairing, Dismissal, Dismissals, Dismissed, Guest, HubPairing, Invite,
-    InviteAsked, InviteState, Offer, PairingError, PairingMessage, REMOVAL_BYTES_MAX,
+    InviteAsked, InviteState, Offer, PairingError, PairingMessage, REMOVAL_BYTES_MAX, Readmission,
 };
 pub use passed::{InviteTaken, PassedCode};
 pub use record::{Mailboxes, Pairing, PairingState, Suite};

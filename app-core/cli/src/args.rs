@@ -86,6 +86,17 @@ pub(crate) enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Go to another relay, where the hubs are already.
+    #[command(
+        after_help = "Examples:\n  secluso-app relay relay.example:4433/KEY              the same relay at another address\n  secluso-hub relay-code --json | jq -r .invitation | secluso-app relay relay.example:4433/KEY -\n\nThe hub goes first: `relay` and `invitation` in its configuration, then a restart. `secluso-hub relay-code` prints the\nwhole of this command. Nothing is lost: what is not here yet the hub sends again. All hubs of this app move with it."
+    )]
+    Relay {
+        /// Where the relay is, as `secluso-relay run` and `secluso-hub relay-code` print it (host:port/key).
+        address: String,
+        /// What `secluso-hub relay-code` printed behind the address, or `-` to read it from stdin. Not needed where only
+        /// the address of the relay has changed.
+        invitation: Option<String>,
+    },
     /// How the pairings stand.
     Status,
     /// Privacy mode: with it no event is recorded.

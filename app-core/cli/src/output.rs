@@ -198,6 +198,19 @@ impl Style {
         )
     }
 
+    /// The key of a relay is no news for a person.
+    pub(crate) fn moved(self, relay: &str) -> io::Result<()> {
+        let place = relay.split('/').next().unwrap_or_default();
+        self.line(
+            || json!({"event": "moved", "relay": place}),
+            || {
+                Some(format!(
+                    "this app is at the relay {place} now; `sync` goes on there"
+                ))
+            },
+        )
+    }
+
     pub(crate) fn command(self, command: &CommandStatus) -> io::Result<()> {
         self.line(|| command_json(command), || Some(command_text(command)))
     }
