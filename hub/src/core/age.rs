@@ -206,15 +206,18 @@ impl Core {
 
     /// One small transaction, staged; none if nothing waits for any phone.
     fn note_ages(&mut self, days: Option<u32>) -> Result<(), CoreError> {
+        // INVARIANT: a mark names nothing that a failed sync takes back: what took its number later would pass for older.
+        let durable = |(line, state): (&Line, &LineState)| {
+            let head = state.durable.outbox;
+            state
+                .records()
+                .then_some((line.pairing, head.acked, head.last))
+        };
+        let heads: Vec<_> = self.lines.iter().filter_map(durable).collect();
         let journal = self
             .journal
             .as_mut()
             .ok_or_else(|| CoreError::Dead("it is closed".into()))?;
-        let mut heads = Vec::new();
-        for (line, _) in self.lines.iter().filter(|(_, state)| state.records()) {
-            let head = journal.outbox_head(*line)?;
-            heads.push((line.pairing, head.acked, head.last));
-        }
         if !self.aging.mark(&heads, days) {
             // Nobody's age is asked: what has run so far need not be known by the next process.
             self.aging.stored_s = self.aging.ran.as_secs();
@@ -230,7 +233,7 @@ impl Core {
                 Ok(())
             }
             // In an hour there may be room; until then memory knows.
-            Err(error) if matches!(error.kind(), ErrorKind::Space) => {
+            Err(error) if error.kind() == ErrorKind::Space => {
                 self.aging.stored_s = ages.ran_s;
                 Ok(())
             }

@@ -376,8 +376,8 @@ impl Core {
     }
 
     /// Something that waits for room may have it now: the ends of clips that the full disk cut, or what a
-    /// phone is to be told. Acked envelopes are removed, clips that are dropped in part go on to be, old ones go, alarms are said,
-    /// and keys rotated that an event has kept waiting.
+    /// phone is to be told. Acked envelopes are removed, clips that are dropped in part go on to be, old ones go, alarms
+    /// are said, and keys rotated that an event has kept waiting.
     ///
     /// # Errors
     /// The journal's.

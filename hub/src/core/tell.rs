@@ -2,8 +2,8 @@
 //! Each is a transaction of its own line, Commit included, so that none waits for a recording and no recording for it.
 //!
 //! It must never say anything on a line that is rolled back or broken, to a phone that is silent, in privacy
-//! mode, that the owner does not want to be told, or at a constant rate, which is to hide that there is an event; and never try again what a full disk
-//! refused: none of these is a reason not to record.
+//! mode, that the owner does not want to be told, or at a constant rate, which is to hide that there is an event; and
+//! never try again what a full disk refused: none of these is a reason not to record.
 
 use bytes::Bytes;
 use journal::ids::{Channel, Line};
