@@ -4,7 +4,6 @@
 //! so an empty one is filled again from both ends. This room knows no relay; it must never leave a device admitted at
 //! one relay and its pairings at another.
 
-use serde::{Deserialize, Serialize};
 use wal::Durable;
 use wire::ids::DeviceId;
 
@@ -20,7 +19,7 @@ use crate::scope::Scope;
 use crate::txn::Txn;
 
 /// By which invitation a phone comes to a relay.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Readmission {
     /// The relay, as text.
     pub relay: String,
