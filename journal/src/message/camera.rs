@@ -66,7 +66,7 @@ pub struct CameraSettings {
     /// How long after an event none begins, in milliseconds.
     pub cool_down_ms: Option<u32>,
     /// Under which name phones are shown what begins from now on; the configuration's name goes on to be the one by
-    /// which it is set. [`Self::is_name`].
+    /// which it is set. [`CameraSettings::is_name`].
     pub name: Option<String>,
 }
 
