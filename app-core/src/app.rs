@@ -23,6 +23,7 @@ use crate::export::{self, ClipReader};
 use crate::invite::{self, AddedPhone, InviteCode};
 use crate::live::{LiveView, Viewers};
 use crate::pairing;
+use crate::relay;
 use crate::state_dir;
 use crate::types::{
     Channel, ChannelKeys, Clip, ClipId, Exported, Heartbeat, HubId, HubStatus, Notification,
@@ -525,6 +526,23 @@ impl App {
             },
         );
         deleted.await
+    }
+
+    /// Goes to another relay with all hubs, each of which must be there too: at this address (`host:port/key`), with the
+    /// invitation that the hub gave for this phone, if that relay has another key than the one before. Nothing is lost:
+    /// what is not here yet the hubs send again. Waits for the end of a sync that runs. If it fails, this app is where
+    /// it was; ask again.
+    ///
+    /// # Errors
+    /// [`AppError::NotPaired`]; [`AppError::NotAdmitted`] if that relay refuses, or address or invitation are none;
+    /// [`AppError::Network`] if it cannot be reached.
+    pub async fn move_to_relay(
+        &self,
+        address: &str,
+        invitation: Option<&str>,
+    ) -> Result<(), AppError> {
+        let _alone = self.shared.network.lock().await;
+        relay::move_to(&self.shared, address, invitation).await
     }
 
     /// Forgets a hub: its keys, what waits for it, and **every clip of it that is here**. For one that is lost, or

@@ -4,11 +4,11 @@
 use std::fmt;
 
 use journal::ids::{CommandId as JournalCommand, PairingId};
+pub use journal::message::{Alerts, CameraSettings, QuietSetting, ZoneSetting};
 use journal::message::{
     CameraDoc, CommandKind, CommandResult, NAME_BYTES_MAX, PhoneFacts, Refusal, Settings,
     SettingsDoc,
 };
-pub use journal::message::{CameraSettings, QuietSetting, ZoneSetting};
 use journal::{CommandBook, DoneCommand, PendingCommand};
 
 use crate::core::Order;
@@ -17,6 +17,8 @@ use crate::types::{Channel, HubId};
 
 /// Shortest and longest limit of an event that a hub takes, in seconds.
 pub const EVENT_SECONDS: (u32, u32) = journal::message::EVENT_SECONDS;
+/// For how many days at least and at most a hub may be told to keep a clip that no phone has got.
+pub const CLIP_DAYS: (u32, u32) = journal::message::CLIP_DAYS;
 
 /// One command, from the moment in which it was given until it was answered, and for a while after.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -103,6 +105,11 @@ pub struct HubSettings {
     /// Seconds after which the recording of an event ends, within [`EVENT_SECONDS`]; none: as long as the
     /// camera says.
     pub event_seconds_max: Option<u32>,
+    /// Days, in which the hub runs, after which a clip goes that no phone has got, within [`CLIP_DAYS`]; none: as the
+    /// hub's configuration says.
+    pub clip_days_max: Option<u32>,
+    /// What phones are notified of.
+    pub alerts: Alerts,
 }
 
 impl HubSettings {
@@ -110,6 +117,8 @@ impl HubSettings {
         Self {
             privacy: settings.privacy,
             event_seconds_max: settings.event_seconds_max,
+            clip_days_max: settings.clip_days_max,
+            alerts: settings.alerts,
         }
     }
 
@@ -117,6 +126,8 @@ impl HubSettings {
         Settings {
             privacy: self.privacy,
             event_seconds_max: self.event_seconds_max,
+            clip_days_max: self.clip_days_max,
+            alerts: self.alerts,
         }
     }
 }
@@ -250,8 +261,10 @@ pub enum CommandOutcome {
     },
     /// Nothing was changed: no camera of the hub has that name.
     NoSuchCamera,
-    /// Nothing was changed: that camera's events go by the clock, so there is nothing to set.
+    /// Nothing was changed: that camera's events go by the clock, so there is nothing to set but its name.
     NothingDetected,
+    /// Nothing was changed: another camera of the hub has that name.
+    NameTaken,
 }
 
 impl CommandOutcome {
@@ -277,6 +290,7 @@ impl CommandOutcome {
             CommandResult::Refused(Refusal::Busy) => Self::Busy,
             CommandResult::Refused(Refusal::NoSuchCamera) => Self::NoSuchCamera,
             CommandResult::Refused(Refusal::NothingDetected) => Self::NothingDetected,
+            CommandResult::Refused(Refusal::NameTaken) => Self::NameTaken,
             CommandResult::Camera(doc) => {
                 let (camera, version, settings) = of_camera(doc);
                 Self::Camera {
@@ -312,7 +326,7 @@ impl CommandOutcome {
 
     /// The word for programs: `done`, `changed`, `conflict`, `not_understood`, `out_of_range`,
     /// `no_such_phone`, `unreadable`, `phones`, `not_allowed`, `too_many_phones`, `busy`, `camera`, `camera_changed`,
-    /// `camera_conflict`, `no_such_camera` or `nothing_detected`.
+    /// `camera_conflict`, `no_such_camera`, `nothing_detected` or `name_taken`.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -332,6 +346,7 @@ impl CommandOutcome {
             Self::CameraConflict { .. } => "camera_conflict",
             Self::NoSuchCamera => "no_such_camera",
             Self::NothingDetected => "nothing_detected",
+            Self::NameTaken => "name_taken",
         }
     }
 }

@@ -303,6 +303,36 @@ async fn connect(
     invitation: Option<Invitation>,
 ) -> Result<Connection, End> {
     let address: RelayAddress = relay.parse().map_err(|error| End::from_client(&error))?;
+    let (connection, certificate, is_new) = admit(shared, &address, invitation).await?;
+    if is_new {
+        let relay = relay.to_owned();
+        let bytes = certificate.to_bytes();
+        let keep = shared
+            .engine
+            .read(move |core, _shell| core.journal().keep_certificate(&relay, bytes).map(drop));
+        keep.await.map_err(End::Fatal)?;
+    }
+    Ok(connection)
+}
+
+/// As [`connect_to_relay`], to a relay that may be another one than this device is at: nothing is kept. The
+/// certificate to be kept comes back.
+pub(crate) async fn admitted(
+    shared: &Shared,
+    address: &RelayAddress,
+    invitation: Option<Invitation>,
+) -> Result<(Connection, Certificate), AppError> {
+    let admitted = admit(shared, address, invitation).await;
+    let (connection, certificate, _is_new) = admitted.map_err(End::error)?;
+    Ok((connection, certificate))
+}
+
+/// The connection, the certificate of this relay, and whether that is another one than is kept.
+async fn admit(
+    shared: &Shared,
+    address: &RelayAddress,
+    invitation: Option<Invitation>,
+) -> Result<(Connection, Certificate, bool), End> {
     let device = shared
         .engine
         .read(|core, _shell| core.device())
@@ -325,7 +355,7 @@ async fn connect(
             connect_timeout: CONNECT_TIMEOUT,
             ..Config::default()
         };
-        let tried = relay_client::connect(&address, &identity, admission, config).await;
+        let tried = relay_client::connect(address, &identity, admission, config).await;
         let is_refused = tried
             .as_ref()
             .is_err_and(|error| error.kind() == relay_client::ErrorKind::NotAdmitted);
@@ -337,20 +367,13 @@ async fn connect(
     }
     let Some(connected) = connected else {
         return Err(End::Fatal(AppError::NotAdmitted(
-            "this app has no admission to the relay yet; give the hub's code to `pair` once more"
+            "this app has no admission to that relay yet; give the hub's code to `pair` once more, or, if the hub is at another relay now, what `secluso-hub relay-code` prints"
                 .into(),
         )));
     };
     let (connection, certificate) = connected.map_err(|error| End::from_client(&error))?;
-    if kept.as_ref() != Some(&certificate) {
-        let relay = relay.to_owned();
-        let bytes = certificate.to_bytes();
-        let keep = shared
-            .engine
-            .read(move |core, _shell| core.journal().keep_certificate(&relay, bytes).map(drop));
-        keep.await.map_err(End::Fatal)?;
-    }
-    Ok(connection)
+    let is_new = kept.as_ref() != Some(&certificate);
+    Ok((connection, certificate, is_new))
 }
 
 /// A random number for the pauses between attempts.

@@ -8,7 +8,7 @@ use relay_client::ClientError;
 use relay_client::rpk::RpkError;
 use wal::disk::Cause;
 
-use crate::command::EVENT_SECONDS;
+use crate::command::{CLIP_DAYS, EVENT_SECONDS};
 use crate::types::{ClipId, HubId};
 
 /// What the caller must do about an [`AppError`].
@@ -136,7 +136,10 @@ pub enum AppError {
     #[error("no camera has a name of so many bytes")]
     NoSuchCamera,
     /// A setting outside its limits.
-    #[error("an event may last {} to {} seconds", EVENT_SECONDS.0, EVENT_SECONDS.1)]
+    #[error(
+        "an event may last {} to {} seconds, and a clip be kept for {} to {} days",
+        EVENT_SECONDS.0, EVENT_SECONDS.1, CLIP_DAYS.0, CLIP_DAYS.1
+    )]
     BadSetting,
     /// More is set at a camera than fits into a command, or its name is too long.
     #[error(

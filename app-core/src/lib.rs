@@ -49,6 +49,7 @@ mod export;
 mod invite;
 mod live;
 mod pairing;
+mod relay;
 mod state_dir;
 #[cfg(test)]
 mod testing;
@@ -59,8 +60,9 @@ pub const NOTIFICATIONS_KEPT: usize = journal::NOTICES_KEPT;
 
 pub use app::{App, AppOptions, Creation, OpenedBy};
 pub use command::{
-    CameraSettings, Command, CommandId, CommandOutcome, CommandState, CommandStatus, EVENT_SECONDS,
-    HubSettings, KnownSettings, PairedPhone, PhoneId, QuietSetting, ZoneSetting,
+    Alerts, CLIP_DAYS, CameraSettings, Command, CommandId, CommandOutcome, CommandState,
+    CommandStatus, EVENT_SECONDS, HubSettings, KnownSettings, PairedPhone, PhoneId, QuietSetting,
+    ZoneSetting,
 };
 pub use error::{AppError, ErrorKind};
 pub use event::{EVENTS_WAITING_MAX, Event, Events};

@@ -123,10 +123,12 @@ pub enum ClipState {
     Damaged,
     /// The hub gave it up under its disk budget.
     Dropped,
+    /// The hub gave it up because it had waited there for as long as its owner wants clips to be kept.
+    Expired,
 }
 
 impl ClipState {
-    /// The word for programs: `receiving`, `complete`, `cut_off`, `damaged` or `dropped`.
+    /// The word for programs: `receiving`, `complete`, `cut_off`, `damaged`, `dropped` or `expired`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -135,6 +137,7 @@ impl ClipState {
             Self::CutOff => "cut_off",
             Self::Damaged => "damaged",
             Self::Dropped => "dropped",
+            Self::Expired => "expired",
         }
     }
 }
@@ -175,6 +178,7 @@ impl Clip {
             AppClipState::Mismatch
             | AppClipState::Dropped(journal::message::DropReason::Damaged) => ClipState::Damaged,
             AppClipState::Dropped(journal::message::DropReason::Budget) => ClipState::Dropped,
+            AppClipState::Dropped(journal::message::DropReason::Age) => ClipState::Expired,
         };
         Self {
             clip: ClipId::from_journal(clip.clip),

@@ -277,7 +277,8 @@ fn nothing_lost(ends: &Ends, all: &mut Vec<Broken>) {
             // The allowed losses: of damaged bytes, or of the oldest beyond the hub's room, by a statement that
             // both ends keep. No kill, no power cut and no disk error that is survived costs a clip.
             "dropped"
-                if matches!(app.outcome.as_str(), "damaged" | "dropped") && ends.drops_allowed => {}
+                if matches!(app.outcome.as_str(), "damaged" | "dropped" | "expired")
+                    && ends.drops_allowed => {}
             "complete" | "cut_off" => same_clip(hub, app, ends.exports.get(&hub.id), all),
             _ => broken(
                 "C2",

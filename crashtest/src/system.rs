@@ -425,6 +425,21 @@ impl System {
             .map_err(Trouble::machine("wiping the relay"))
     }
 
+    /// Another relay in the place of the one that is stopped, at another port, with a key of its own and nothing
+    /// stored. The hub's configuration names it; the hub does not run.
+    ///
+    /// # Errors
+    /// The machine, or the relay's program.
+    pub fn replace_relay(&mut self) -> Outcome<()> {
+        let notes = self.path(&format!("notes.{}", Role::Relay));
+        std::fs::rename(self.path("relay"), self.path("former-relay"))
+            .and_then(|()| std::fs::remove_file(notes))
+            .map_err(Trouble::machine("putting the old relay aside"))?;
+        self.address = None;
+        self.make_relay()?;
+        self.write_hub_config()
+    }
+
     // ----- the hub --------------------------------------------------------------------------
 
     /// Writes the hub's configuration without any camera: what a phone orders then meets no event.

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crashtest::oracle::Clip;
 use crashtest::process::{Line, Process, Role, Start};
 use crashtest::system::{Answer, PATIENCE, SECOND_PHONE, Setup, System};
 use crashtest::trouble::{Outcome, Trouble};
@@ -478,4 +479,86 @@ fn a_code_that_is_shown_outlives_the_hub_that_made_it() -> Outcome<()> {
     assert_eq!(phones(&mut system)?.len(), 2);
     system.stop(Role::Hub)?;
     system.finish()
+}
+
+/// The clips that are whole, in no order.
+fn whole(clips: Vec<Clip>) -> BTreeSet<(String, u64, Option<String>)> {
+    let clips = clips.into_iter().filter(|clip| clip.outcome == "complete");
+    clips
+        .map(|clip| (clip.id, clip.bytes, clip.sha256))
+        .collect()
+}
+
+/// Goes to a relay with what `relay-code` has answered: the exit code, and what is said to a person.
+fn move_phone(system: &mut System, code: &Value) -> Outcome<(i32, String)> {
+    let relay = code["relay"].as_str().unwrap_or_default();
+    let invitation = code["invitation"].as_str();
+    let words: &[&str] = match invitation {
+        Some(_) => &["relay", relay, "-", "--json"],
+        None => &["relay", relay, "--json"],
+    };
+    let words = system.app_words(words);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut start = Start::with(&words);
+    start.input = invitation.unwrap_or_default().to_owned();
+    let answer = system.ask_started(Role::App, &start)?;
+    Ok((answer.code(), answer.said))
+}
+
+/// The old relay is gone with its key and with all that it held. What the phone had not got is in the hub's outbox, and
+/// comes through the new one; so does the word by which the phone is shut out there when it is removed.
+#[test]
+fn a_relay_that_is_replaced_by_another_costs_nothing_that_was_accepted() -> Outcome<()> {
+    let mut system = System::paired(Setup::default())?;
+    let name = only_phone(&mut system)?;
+    system.start_hub()?;
+    let recorded = |system: &mut System, count: usize| {
+        system.until("clips that nobody has fetched", PATIENCE, |system| {
+            let status = system.hub_status()?;
+            system.remember(format!("{status:?}"));
+            let clips = whole(status.clips);
+            Ok((clips.len() == count && !status.recording).then_some(clips))
+        })
+    };
+    recorded(&mut system, 2)?;
+    system.stop(Role::Hub)?;
+    system.kill(Role::Relay)?;
+    system.replace_relay()?;
+    // What is recorded from here on has never been at the old one.
+    system.start_hub()?;
+    let expected = recorded(&mut system, 4)?;
+
+    let code = ask_hub(&mut system, &["relay-code"])?;
+    assert!(code["invitation"].is_string(), "{code}");
+    let mut uninvited = code.clone();
+    uninvited["invitation"] = Value::Null;
+    let (refused, said) = move_phone(&mut system, &uninvited)?;
+    assert_eq!(refused, 6, "{said}");
+    assert!(said.contains("relay-code"), "{said}");
+    // Asked for again it is the same code that counts, and that is not shown twice.
+    let again = ask_hub(&mut system, &["relay-code", &name])?;
+    assert!(again["invitation"].is_null(), "{again}");
+    for _twice in 0..2 {
+        let (moved, said) = move_phone(&mut system, &code)?;
+        assert_eq!(moved, 0, "{said}");
+    }
+    system.until("all clips at the phone", PATIENCE, |system| {
+        let (synced, said) = sync(system)?;
+        let clips = system.app_clips()?;
+        system.remember(format!("{synced} {said} {clips:?}"));
+        Ok((whole(clips) == expected).then_some(()))
+    })?;
+    system.until("the phone's acks at the hub", PATIENCE, |system| {
+        let status = system.hub_status()?;
+        system.remember(format!("{status:?}"));
+        let is_told = status.acked_through > 0 && status.standing == "good";
+        Ok(is_told.then_some(()))
+    })?;
+
+    ask_hub(&mut system, &["remove", &name, "--yes"])?;
+    wait_until_the_relay_is_told(&mut system)?;
+    let (code, said) = sync(&mut system)?;
+    assert_ne!(code, 0);
+    assert!(said.contains("removed"), "{said}");
+    system.stop(Role::Hub)
 }

@@ -16,12 +16,15 @@ use crate::output::{self, Format};
 use crate::pairing::Step;
 use crate::phones::{self, Question};
 use crate::traffic::{Cost, Traffic};
-use crate::{doctor, metrics, reset, retained, secret, status, supervisor};
+use crate::{doctor, metrics, moving, reset, retained, secret, status, supervisor};
 
 mod cameras;
 
 /// How long a running hub may take for its status.
 const STATUS_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long it may take for a code, which its relay gives.
+const CODE_PATIENCE: Duration = Duration::from_secs(40);
 
 /// How long a running hub may take to end a pairing that was stopped: it hears out a phone that is
 /// talking, and syncs.
@@ -105,6 +108,19 @@ enum Command {
         /// Really do it.
         #[arg(long)]
         yes: bool,
+    },
+    /// What a phone needs to come to the relay at which this hub is now: a command for the phone.
+    #[command(
+        after_help = "Example:\n  secluso-hub relay-code --config hub.toml\n\nTo another relay the hub goes first: put its address and an invitation of it into the configuration (`relay`,\n`invitation`) and restart the hub. Then run this for each phone. Whoever reads the code can use it, once, within a day."
+    )]
+    RelayCode {
+        /// The phone, as `secluso-hub phones` names it; needed only if there are several.
+        phone: Option<String>,
+        #[command(flatten)]
+        common: Common,
+        /// Make another code, and the one before void.
+        #[arg(long)]
+        again: bool,
     },
     /// Stop a running hub cleanly.
     Stop(Common),
@@ -208,6 +224,7 @@ impl Cli {
             | Command::Phones(common)
             | Command::Pair { common, .. }
             | Command::Remove { common, .. }
+            | Command::RelayCode { common, .. }
             | Command::Retained { common, .. }
             | Command::Reset { common, .. } => common.format(),
             Command::TestCamera { json: true, .. } => Format::Json,
@@ -274,6 +291,26 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
                 return Err(Failure::new(Code::Usage, what));
             }
             about_phones(&config, common.format(), &Question::Remove(phone)).await
+        }
+        Command::RelayCode {
+            phone,
+            common,
+            again,
+        } => {
+            let config = common.read()?;
+            let request = Request::RelayCode { phone, again };
+            let mut failed = None;
+            control::ask(
+                &config.state_dir,
+                request,
+                CODE_PATIENCE,
+                |value| match failure_in(&value) {
+                    Some(failure) => failed = Some(failure),
+                    None => format.line(&value, &moving::to_text(&value)),
+                },
+            )
+            .await?;
+            failed.map_or(Ok(()), Err)
         }
         Command::Stop(common) => {
             let config = common.read()?;

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use journal::Suite;
+use journal::message::CLIP_DAYS;
 use relay_client::RelayAddress;
 use serde::Deserialize;
 use toml::Spanned;
@@ -95,6 +96,9 @@ pub struct DiskConfig {
     pub log_file_bytes: u64,
     /// Most bytes of video that wait for phones; none: as many as the disk takes.
     pub budget_bytes: Option<u64>,
+    /// After how many days of running a clip goes that no phone has got, if no phone says otherwise; none: never for
+    /// its age.
+    pub clip_days_max: Option<u32>,
 }
 
 /// What a hub keeps that it can open itself.
@@ -207,6 +211,7 @@ enum SuiteName {
 struct DiskTable {
     log_file_mib: Option<u64>,
     budget_mib: Option<u64>,
+    clip_days_max: Option<u64>,
 }
 
 #[derive(Deserialize, Default)]
@@ -386,9 +391,18 @@ fn disk(table: &DiskTable, retain: Retain, bad: Bad<'_>) -> Result<DiskConfig, C
     if let Some(budget) = table.budget_mib {
         in_range("budget_mib", budget, BUDGET_MIB, bad)?;
     }
+    let clip_days_max = match table.clip_days_max {
+        None => None,
+        Some(days) => {
+            let (least, most) = CLIP_DAYS;
+            in_range("clip_days_max", days, (least.into(), most.into()), bad)?;
+            u32::try_from(days).ok()
+        }
+    };
     Ok(DiskConfig {
         log_file_bytes: mib << 20,
         budget_bytes: table.budget_mib.map(|budget| budget << 20),
+        clip_days_max,
     })
 }
 

@@ -1,4 +1,4 @@
-//! The control socket of a running hub: `status`, `phones`, `remove`, `pair`, `retained`, `secret` and `stop`
+//! The control socket of a running hub: `status`, `phones`, `remove`, `pair`, `relay-code`, `retained`, `secret` and `stop`
 //! for the owner of the state directory, as one JSON object a line. It must never answer anybody else: the
 //! socket has mode 0600 in a directory of mode 0700.
 
@@ -53,6 +53,13 @@ pub enum Request {
     Forget {
         /// The first digits of the phone for which they were recorded.
         phone: String,
+    },
+    /// One answer: what a phone needs to come to this hub's relay.
+    RelayCode {
+        /// The first digits of its identifier; none if there is only one phone.
+        phone: Option<String>,
+        /// Another invitation, also where it has one of this relay.
+        again: bool,
     },
     /// One answer: the device secret, as text.
     Secret,

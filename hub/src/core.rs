@@ -14,6 +14,7 @@
 //! [`Core::begin_commit`] notes what is true once its sync is over, [`Core::finish_commit`] waits
 //! for that and says it. What is staged between the two belongs to the next.
 
+mod age;
 mod alarm;
 mod budget;
 mod camera_settings;
@@ -24,6 +25,7 @@ mod delivery;
 mod facts;
 mod invite;
 mod live;
+mod names;
 mod pace;
 mod phones;
 mod recording;
@@ -62,8 +64,10 @@ pub use recording::{CameraNumber, Event, Piece, Recorded};
 pub use silence::SilenceLimits;
 pub use tell::{Alert, Still};
 
+use age::Aging;
 use alarm::Alarms;
 use live::Lives;
+use names::Names;
 use recording::{Mark, Recording};
 use retained::Playing;
 use silence::Silence;
@@ -229,6 +233,12 @@ pub struct Core {
     alarms: Alarms,
     /// How many bytes of video may wait.
     budget_bytes: Option<u64>,
+    /// For how many days, if no phone says otherwise.
+    clip_days: Option<u32>,
+    /// How old clips are.
+    aging: Aging,
+    /// Under which names events are told.
+    names: Names,
     /// Whether a clip may be there that is dropped in part.
     drops: bool,
     /// Why the last event was not recorded, or not all of it; said once until one is recorded again.
@@ -302,6 +312,9 @@ impl Core {
             ran: Duration::ZERO,
             alarms: Alarms::default(),
             budget_bytes: None,
+            clip_days: None,
+            aging: Aging::default(),
+            names: Names::default(),
             drops: true,
             stopped: None,
             camera_failed: false,
@@ -341,6 +354,7 @@ impl Core {
         core.refresh_lines()?;
         let owed = core.journal_ref()?.alarms_owed()?;
         core.alarms.go_on(owed, now_unix_ms);
+        core.aging = Aging::new(core.journal_ref()?.ages()?);
         for (line, state) in &mut core.lines {
             state.pace = Pace::after_start(line.channel, now_unix_ms);
         }

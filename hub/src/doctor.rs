@@ -495,6 +495,7 @@ mod tests {
         let settings = Settings {
             privacy: true,
             event_seconds_max: None,
+            ..Settings::default()
         };
         let doc = SettingsDoc {
             version: 1,

@@ -29,6 +29,7 @@ pub mod logging;
 pub mod media;
 pub mod metrics;
 pub mod motion;
+pub mod moving;
 pub mod output;
 pub mod pairing;
 pub mod phones;

@@ -4,7 +4,7 @@
 use std::io::Write as _;
 
 use journal::ids::{Channel, PairingId};
-use journal::message::{DropReason, LiveEnd};
+use journal::message::{Alerts, DropReason, LiveEnd};
 use serde_json::{Value, json};
 
 use crate::camera::{CameraError, CameraErrorKind};
@@ -98,6 +98,10 @@ pub fn notice(notice: &Notice) -> (Option<Value>, String) {
                     "budget",
                     format!("clip {id} is dropped: the storage is full and it was the oldest that a phone has not got. The phone is told. Free some space, raise `budget_mib`, or open the app"),
                 ),
+                DropReason::Age => (
+                    "age",
+                    format!("clip {id} is dropped: it has waited for a phone for as long as clips are kept. The phone is told. Open the app more often, or raise `clip_days_max`"),
+                ),
             };
             let json = json!({"event": "clip_dropped", "clip": id, "why": why});
             (Some(json), text)
@@ -128,7 +132,8 @@ pub fn notice(notice: &Notice) -> (Option<Value>, String) {
         Notice::Settings(doc) => {
             let settings = doc.settings;
             let json = json!({"event": "settings", "version": doc.version, "privacy": settings.privacy,
-                              "event_seconds_max": settings.event_seconds_max});
+                              "event_seconds_max": settings.event_seconds_max,
+                              "clip_days_max": settings.clip_days_max, "alerts": alerts(&settings.alerts)});
             let text = match settings.privacy {
                 true => "a phone has changed the settings: privacy mode is on, no event is recorded",
                 false => "a phone has changed the settings: privacy mode is off",
@@ -258,8 +263,17 @@ pub fn stop(why: Stop) -> (&'static str, &'static str) {
             "covered",
             "nothing is told of an event beside its video, which leaves at a constant rate",
         ),
+        Stop::Unwanted => (
+            "unwanted",
+            "a notification is not sent: the owner wants none of its kind",
+        ),
         Stop::NoClip => ("no_clip", "an event goes on in a new clip"),
     }
+}
+
+/// What phones are notified of, as JSON has it.
+pub fn alerts(alerts: &Alerts) -> Value {
+    json!({"motion": alerts.motion, "storage_full": alerts.storage_full, "camera_away": alerts.camera_away})
 }
 
 /// Why a phone watches no more, as JSON has it.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::core::{CoreStatus, Evidence, Standing, Stop};
 use crate::detector::Mode;
 use crate::exit::Failure;
-use crate::output::{CAMERA_FAILED, camera, hex, stop};
+use crate::output::{CAMERA_FAILED, alerts, camera, hex, stop};
 use crate::sealer::Sealer;
 use crate::supervisor::{CameraState, Cameras, Looks};
 use crate::uplink::{LinkStatus, Shaped, Uplink};
@@ -97,6 +97,8 @@ fn to_json(
             "version": core.settings.version,
             "privacy": core.settings.settings.privacy,
             "event_seconds_max": core.settings.settings.event_seconds_max,
+            "clip_days_max": core.settings.settings.clip_days_max,
+            "alerts": alerts(&core.settings.settings.alerts),
         },
         // Why the last event was not recorded, or not all of it; null once one is recorded again.
         "not_recorded": not_recorded,
@@ -114,6 +116,8 @@ fn to_json(
         // Bytes of video that wait for phones, and how many may; null: as many as the disk takes.
         "video_bytes": core.video_bytes,
         "budget_bytes": core.budget_bytes,
+        // After how many days of running one goes that no phone has got; null: never for its age.
+        "clip_days_max": core.clip_days_max,
         // Retained copies that wait for nobody's ack any more.
         "stranded_copies": core.stranded_copies,
         "live": lives,
@@ -150,13 +154,17 @@ fn of_camera(state: &CameraState, core: &CoreStatus) -> Value {
         _ => None,
     };
     let mut sets = core.cameras_set.iter();
-    let set = sets.find(|set| set.doc.camera == state.name).map(|set| {
+    let found = sets.find(|set| set.doc.camera == state.name);
+    let set = found.map(|set| {
         let followed = set.fits && state.looks != Looks::Cannot;
         let (version, settings) = (set.doc.version, &set.doc.settings);
         json!({"version": version, "set": settings, "fits": set.fits, "followed": followed})
     });
+    let name = found.and_then(|set| set.doc.settings.name.as_deref());
     json!({
         "camera": state.name,
+        // The name under which phones are shown it, if one has set another.
+        "shown_as": name,
         "kind": state.kind,
         // What it failed of; null while it is there.
         "trouble": state.trouble.as_ref().map(ToString::to_string),
@@ -196,7 +204,11 @@ fn camera_text(camera: &Value) -> String {
         }
         _ => "motion is looked for in every picture",
     };
-    let mut text = format!("camera {name:?}: {doing}; {detection}");
+    let shown = match camera["shown_as"].as_str() {
+        Some(shown) => format!(", shown to phones as {shown:?}"),
+        None => String::new(),
+    };
+    let mut text = format!("camera {name:?}{shown}: {doing}; {detection}");
     if let Some(events) = camera["events"].as_u64() {
         text.push_str(&format!("; {events} events since it was opened"));
     }
@@ -322,6 +334,20 @@ pub fn to_text(status: &Value) -> String {
             "\n{video} bytes of video wait for phones, of {budget} MiB that may"
         ));
     }
+    if let Some(days) = status["clip_days_max"].as_u64() {
+        out.push_str(&format!(
+            "\na clip that no phone has got goes after {days} days in which this hub has run"
+        ));
+    }
+    let alerts = status["settings"]["alerts"].as_object();
+    let unwanted = alerts.into_iter().flatten().filter(|(_, on)| **on == false);
+    let unwanted: Vec<&str> = unwanted.map(|(kind, _)| kind.as_str()).collect();
+    if !unwanted.is_empty() {
+        out.push_str(&format!(
+            "\nphones are not notified of: {}",
+            unwanted.join(", ")
+        ));
+    }
     let waiting = status["service"]["waiting"].as_array();
     if let Some(keys) = waiting.filter(|keys| !keys.is_empty()) {
         let keys: Vec<&str> = keys.iter().filter_map(Value::as_str).collect();
@@ -403,6 +429,7 @@ mod tests {
             clips: Vec::new(),
             video_bytes: 0,
             budget_bytes: None,
+            clip_days_max: None,
             stranded_copies: 0,
             lives: Vec::new(),
         };
@@ -435,6 +462,7 @@ mod tests {
             stranded_copies: 2,
             video_bytes: 7,
             budget_bytes: Some(64 << 20),
+            clip_days_max: Some(30),
             ..core
         };
         let status = to_json(&core, &link, &[], 0);
@@ -470,6 +498,7 @@ mod tests {
             clips: Vec::new(),
             video_bytes: 0,
             budget_bytes: None,
+            clip_days_max: None,
             stranded_copies: 0,
             lives: Vec::new(),
         };
@@ -498,6 +527,7 @@ mod tests {
             clips: Vec::new(),
             video_bytes: 0,
             budget_bytes: None,
+            clip_days_max: None,
             stranded_copies: 0,
             lives: Vec::new(),
         };
@@ -538,6 +568,7 @@ mod tests {
             clips: Vec::new(),
             video_bytes: 0,
             budget_bytes: None,
+            clip_days_max: None,
             stranded_copies: 0,
             lives: Vec::new(),
         };
@@ -591,6 +622,7 @@ mod tests {
             clips: Vec::new(),
             video_bytes: 0,
             budget_bytes: None,
+            clip_days_max: None,
             stranded_copies: 0,
             lives: Vec::new(),
         };

@@ -28,7 +28,7 @@ use crate::config::{Config, Retain};
 use crate::control::{self, Services};
 use crate::core::{Core, CoreError, Notice};
 use crate::exit::{Code, Failure};
-use crate::logging::aside;
+use crate::logging::{self, aside, aside_about};
 use crate::metrics::Endpoint;
 use crate::output::{self, Format};
 use crate::pairing::{self, Inviter, STEPS_MAX, Step, Turn};
@@ -67,6 +67,7 @@ fn start_parts(
     core.set_retention(config.retain == Retain::UntilAcked);
     core.set_detections(crew::detections(config));
     core.set_budget(config.disk.budget_bytes);
+    core.set_clip_days(config.disk.clip_days_max);
     // Before the uplink, which makes the device if there is none.
     secret::import(config, &mut core, clock.unix_ms())?;
     let (sealer, thread) = sealer::start(core, clock.clone()).map_err(|error| {
@@ -125,7 +126,7 @@ pub async fn run(config: Config, path: PathBuf, format: Format) -> Result<(), Fa
         let config = reloader.current().borrow().config.clone();
         prepare(&config, |json, text| {
             format.line(json, "");
-            aside(Urgency::Warning, text);
+            aside_about(Urgency::Warning, text, json);
         })?;
         match run_once(&mut reloader, &service, format, &mut signals).await? {
             Ending::Stopped => return Ok(()),
@@ -384,7 +385,7 @@ async fn watch_over(
                     Ok(waiting) if waiting.is_empty() => Urgency::Info,
                     _ => Urgency::Warning,
                 };
-                aside(urgency, &text);
+                aside_about(urgency, &text, &json);
             },
             changed = wishes.changed() => if changed.is_err() {
                 return Err(gone("journal"));
@@ -535,7 +536,7 @@ fn tell_cameras(format: Format, before: &Cameras, now: &Cameras) {
                 None => Urgency::Info,
             };
             format.line(&json, "");
-            aside(urgency, &text);
+            aside_about(urgency, &text, &json);
         }
     }
 }
@@ -550,10 +551,14 @@ fn tell(format: Format, notice: &Notice) {
             | Notice::Healed { .. }
     );
     if let Some(json) = &json {
-        format.line(json, if is_fact { &text } else { "" });
+        logging::fact(format, json, if is_fact { &text } else { "" });
     }
     if !is_fact {
-        aside(Urgency::Warning, &text);
+        aside_about(
+            Urgency::Warning,
+            &text,
+            json.as_ref().unwrap_or(&Value::Null),
+        );
     }
 }
 

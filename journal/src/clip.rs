@@ -74,7 +74,7 @@ pub struct HubClip {
     pub outcome: ClipOutcome,
     /// Its envelopes.
     spans: Spans,
-    /// It is being dropped for its room, and from here on no statement was made yet.
+    /// It is being dropped whole, and from here on no statement was made yet.
     rest: Option<Rest>,
 }
 
@@ -89,7 +89,7 @@ impl HubClip {
         self.spans.last()
     }
 
-    /// Whether [`Session::drop_for_room`] has begun with it and is not done.
+    /// Whether [`Session::drop_whole`] has begun with it and is not done.
     pub fn is_dropped_in_part(&self) -> bool {
         self.rest.is_some()
     }

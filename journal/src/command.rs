@@ -111,6 +111,7 @@ impl CommandBook {
     /// The same of one camera, from the answers that are remembered here; `None` if none of them tells it and no
     /// change of it waits: the hub is to be asked first.
     pub fn camera_to_change(&self, camera: &str) -> Option<(SettingsBase, CameraSettings)> {
+        let camera = self.configured_name(camera);
         let docs = self.done.iter().filter_map(|done| done.result.camera());
         // An older version can only be an answer that was remembered.
         let known = docs
@@ -132,6 +133,22 @@ impl CommandBook {
                 _ => None,
             });
         wanted.or(known)
+    }
+
+    /// The name of a camera in the hub's configuration, by which it is set, for that name or for the one under which it
+    /// is shown, as far as the answers that are remembered here tell it.
+    pub fn configured_name<'a>(&'a self, camera: &'a str) -> &'a str {
+        let told = || {
+            self.done
+                .iter()
+                .rev()
+                .filter_map(|done| done.result.camera())
+        };
+        if told().any(|doc| doc.camera == camera) {
+            return camera;
+        }
+        let shown = told().find(|doc| doc.settings.name.as_deref() == Some(camera));
+        shown.map_or(camera, |doc| doc.camera.as_str())
     }
 
     fn learn(&mut self, doc: &SettingsDoc) {
@@ -212,10 +229,11 @@ impl Txn<'_> {
                 "a camera's settings fit into a command",
             ));
         }
-        let known = load(self, pairing)?.camera_to_change(camera);
+        let book = load(self, pairing)?;
+        let known = book.camera_to_change(camera);
         let base = known.map_or(SettingsBase::Version(0), |(base, _before)| base);
         let change = CameraChange {
-            camera: camera.to_owned(),
+            camera: book.configured_name(camera).to_owned(),
             base,
             settings,
         };

@@ -20,6 +20,8 @@ pub(crate) const SETTINGS: &[u8] = b"F";
 pub(crate) const CAMERAS: &[u8] = b"f";
 /// `w`: one row, which alarms phones are owed (hub).
 pub(crate) const ALARMS: &[u8] = b"w";
+/// `g`: one row, for how long clips have waited (hub).
+pub(crate) const AGES: &[u8] = b"g";
 /// `Q`: one row, the command that asked for a restart which has not happened yet (hub).
 pub(crate) const RESTART: &[u8] = b"Q";
 /// `i`: one row, the offer that a phone passes on, and the phones that came by one (hub).

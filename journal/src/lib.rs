@@ -28,6 +28,7 @@
 )]
 
 mod aead;
+mod ages;
 mod alarms;
 mod clip;
 mod codec;
@@ -64,6 +65,7 @@ mod txn;
 pub mod vault;
 mod wrap;
 
+pub use ages::{AgeMark, Ages};
 pub use alarms::{AWAY_MAX, AlarmsOwed};
 pub use clip::{ACKED_CLIPS_KEPT, ClipOutcome, Closed, HubClip};
 pub use command::{
@@ -83,7 +85,7 @@ pub use notice::{AppNotice, NOTICES_KEPT};
 pub use outbox::{OutboxBooks, OutboxHead, TRIM_ROWS_MAX, Trim};
 pub use pairing::{
     AddedSaid, AppPairing, Dismissal, Dismissals, Dismissed, Guest, HubPairing, Invite,
-    InviteAsked, InviteState, Offer, PairingError, PairingMessage, REMOVAL_BYTES_MAX,
+    InviteAsked, InviteState, Offer, PairingError, PairingMessage, REMOVAL_BYTES_MAX, Readmission,
 };
 pub use passed::{InviteTaken, PassedCode};
 pub use record::{Mailboxes, Pairing, PairingState, Suite};

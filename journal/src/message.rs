@@ -18,8 +18,8 @@ pub use camera::{
     CAMERA_SETTINGS_BYTES_MAX, CameraChange, CameraDoc, CameraSettings, QuietSetting, ZoneSetting,
 };
 pub use command::{
-    COMMAND_BYTES_MAX, Command, CommandKind, CommandResult, EVENT_SECONDS, Outcome, PhoneFacts,
-    Refusal, Settings, SettingsBase, SettingsDoc,
+    Alerts, CLIP_DAYS, COMMAND_BYTES_MAX, Command, CommandKind, CommandResult, EVENT_SECONDS,
+    Outcome, PhoneFacts, Refusal, Settings, SettingsBase, SettingsDoc,
 };
 pub use invite::{AddedPhone, AddedPhones, InviteFailure, InviteNews, Invited, PairingCode};
 pub use live::{
@@ -293,6 +293,8 @@ pub enum DropReason {
     Damaged,
     /// The disk budget needed its room.
     Budget,
+    /// It had waited for as long as its owner wants clips to be kept.
+    Age,
 }
 
 /// The statement that lets a cursor pass a gap: whole clips only, signed with the hub's MLS

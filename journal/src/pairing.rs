@@ -62,6 +62,7 @@
 mod app;
 mod hub;
 mod invite;
+mod moving;
 mod printed;
 mod remove;
 mod states;
@@ -90,6 +91,7 @@ pub use app::{AppPairing, Next as AppNext};
 pub(crate) use hub::first_key_since;
 pub use hub::{HubPairing, Next as HubNext, OfferEnd, OfferTerms};
 pub use invite::{AddedSaid, Invite, InviteAsked, InviteState};
+pub use moving::Readmission;
 pub use printed::{Ask, Offered};
 pub use remove::{Dismissal, Dismissals, Dismissed, Guest, REMOVAL_BYTES_MAX};
 pub use states::{Confirmed, Joined, Requested, Welcomed};

@@ -86,6 +86,17 @@ pub(crate) enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Go to another relay, where the hubs are already.
+    #[command(
+        after_help = "Examples:\n  secluso-app relay relay.example:4433/KEY              the same relay at another address\n  secluso-hub relay-code --json | jq -r .invitation | secluso-app relay relay.example:4433/KEY -\n\nThe hub goes first: `relay` and `invitation` in its configuration, then a restart. `secluso-hub relay-code` prints the\nwhole of this command. Nothing is lost: what is not here yet the hub sends again. All hubs of this app move with it."
+    )]
+    Relay {
+        /// Where the relay is, as `secluso-relay run` and `secluso-hub relay-code` print it (host:port/key).
+        address: String,
+        /// What `secluso-hub relay-code` printed behind the address, or `-` to read it from stdin. Not needed where only
+        /// the address of the relay has changed.
+        invitation: Option<String>,
+    },
     /// How the pairings stand.
     Status,
     /// Privacy mode: with it no event is recorded.
@@ -98,7 +109,7 @@ pub(crate) enum Command {
     },
     /// The settings of a hub, and of its cameras.
     #[command(
-        after_help = "Examples:\n  secluso-app settings show\n  secluso-app settings set event_seconds_max 60\n  secluso-app settings camera door --wait\n  secluso-app settings set-camera door sensitivity 70 --wait\n\nIf another phone has changed them since, nothing changes and the answer says what they are."
+        after_help = "Examples:\n  secluso-app settings show\n  secluso-app settings set event_seconds_max 60\n  secluso-app settings set alerts storage_full,camera_away\n  secluso-app settings camera door --wait\n  secluso-app settings set-camera door sensitivity 70 --wait\n  secluso-app settings set-camera door name 'Front door' --wait\n\nIf another phone has changed them since, nothing changes and the answer says what they are."
     )]
     Settings {
         #[command(subcommand)]
@@ -202,12 +213,13 @@ pub(crate) enum SettingsAction {
     Set {
         /// Which.
         key: SettingKey,
-        /// `on` or `off` for privacy; seconds, or `none`, for event_seconds_max.
+        /// `on` or `off` for privacy; seconds, or `none`, for event_seconds_max; days, or `none`, for clip_days_max;
+        /// `all`, `none`, or some of `motion,storage_full,camera_away` for alerts.
         value: String,
     },
     /// Ask what phones have set at a camera, over what the hub's configuration says.
     Camera {
-        /// Its name, as `clips` and `notifications` have it.
+        /// Its name, as `clips` and `notifications` have it, or as the hub's configuration has it.
         camera: String,
     },
     /// Change one thing that is set at a camera. `camera` must have asked for it before.
@@ -222,7 +234,7 @@ pub(crate) enum SettingsAction {
     },
 }
 
-/// What can be set at a camera whose events are made by what moves.
+/// What can be set at a camera. All but the name is about what moves in its pictures.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub(crate) enum CameraKey {
@@ -250,6 +262,9 @@ pub(crate) enum CameraKey {
     AtMostSeconds,
     /// 0 to 3600: how long after an event none begins.
     CoolDownSeconds,
+    /// 1 to 64 bytes: the name under which phones are shown what begins from now on. The one in the hub's
+    /// configuration goes on to be good for these commands.
+    Name,
 }
 
 /// A setting.
@@ -261,6 +276,12 @@ pub(crate) enum SettingKey {
     /// Seconds after which the recording of an event ends.
     #[value(name = "event_seconds_max")]
     EventSecondsMax,
+    /// Days, in which the hub runs, after which it drops a clip that no phone has got.
+    #[value(name = "clip_days_max")]
+    ClipDaysMax,
+    /// What phones are notified of.
+    #[value(name = "alerts")]
+    Alerts,
 }
 
 /// A switch.

@@ -32,6 +32,7 @@ pub(crate) fn changed(
         CameraKey::PostRollSeconds => settings.post_roll_ms = given(value, milliseconds)?,
         CameraKey::AtMostSeconds => settings.at_most_ms = given(value, milliseconds)?,
         CameraKey::CoolDownSeconds => settings.cool_down_ms = given(value, milliseconds)?,
+        CameraKey::Name => settings.name = given(value, name)?,
     }
     Ok(settings)
 }
@@ -48,6 +49,16 @@ fn switch(value: &str) -> Result<bool, String> {
         "on" => Ok(true),
         "off" => Ok(false),
         _ => Err("detection is `on`, `off` or `default`".into()),
+    }
+}
+
+fn name(value: &str) -> Result<String, String> {
+    match CameraSettings::is_name(value) {
+        true => Ok(value.to_owned()),
+        false => Err(
+            "a name has 1 to 64 bytes, no control characters, and no blank at either end; or write `default`"
+                .into(),
+        ),
     }
 }
 
@@ -123,6 +134,7 @@ mod tests {
             (CameraKey::PostRollSeconds, "10"),
             (CameraKey::AtMostSeconds, "60"),
             (CameraKey::CoolDownSeconds, "0"),
+            (CameraKey::Name, "Front door"),
         ] {
             settings = set(&settings, key, value).unwrap();
         }
@@ -147,6 +159,7 @@ mod tests {
             post_roll_ms: Some(10_000),
             at_most_ms: Some(60_000),
             cool_down_ms: Some(0),
+            name: Some("Front door".into()),
         };
         assert_eq!(settings, expected);
         let less = set(&settings, CameraKey::Sensitivity, "default").unwrap();
@@ -173,6 +186,8 @@ mod tests {
             (CameraKey::PreRollSeconds, "-1"),
             (CameraKey::PreRollSeconds, "nan"),
             (CameraKey::AtMostSeconds, "1e10"),
+            (CameraKey::Name, ""),
+            (CameraKey::Name, "two\nlines"),
         ] {
             assert!(
                 changed(CameraSettings::default(), key, bad).is_err(),

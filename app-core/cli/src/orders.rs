@@ -6,8 +6,8 @@
 use std::path::Path;
 
 use app_core::{
-    App, AppError, Command, CommandId, CommandOutcome, CommandState, CommandStatus, Events, HubId,
-    HubSettings, PairedPhone, PhoneId, SyncMode,
+    Alerts, App, AppError, Command, CommandId, CommandOutcome, CommandState, CommandStatus, Events,
+    HubId, HubSettings, PairedPhone, PhoneId, SyncMode,
 };
 
 use crate::args::{OrderOptions, SettingKey, SettingsAction, Switch};
@@ -187,11 +187,47 @@ fn changed(
             })?;
             settings.event_seconds_max = Some(seconds);
         }
+        (SettingKey::ClipDaysMax, "none") => settings.clip_days_max = None,
+        (SettingKey::ClipDaysMax, number) => {
+            let days = number.parse().map_err(|_| {
+                Failure::Usage("clip_days_max is a number of days, or `none`".into())
+            })?;
+            settings.clip_days_max = Some(days);
+        }
+        (SettingKey::Alerts, kinds) => settings.alerts = alerts(kinds)?,
         (SettingKey::Privacy, _) => {
             return Err(Failure::Usage("privacy is `on` or `off`".into()));
         }
     }
     Ok(settings)
+}
+
+/// What phones are notified of, as somebody wrote it.
+fn alerts(kinds: &str) -> Result<Alerts, Failure> {
+    let none = Alerts {
+        motion: false,
+        storage_full: false,
+        camera_away: false,
+    };
+    match kinds {
+        "all" => return Ok(Alerts::default()),
+        "none" => return Ok(none),
+        _ => {}
+    }
+    let mut alerts = none;
+    for kind in kinds.split(',') {
+        match kind.trim() {
+            "motion" => alerts.motion = true,
+            "storage_full" => alerts.storage_full = true,
+            "camera_away" => alerts.camera_away = true,
+            _ => {
+                return Err(Failure::Usage(
+                    "alerts are `all`, `none`, or some of `motion,storage_full,camera_away`".into(),
+                ));
+            }
+        }
+    }
+    Ok(alerts)
 }
 
 pub(crate) async fn stands(app: &App, id: CommandId) -> Result<CommandStatus, AppError> {
@@ -240,6 +276,7 @@ mod tests {
         let wanted = HubSettings {
             privacy: true,
             event_seconds_max: Some(30),
+            ..HubSettings::default()
         };
         let set = |key, value| changed(wanted, key, value);
         let off = set(SettingKey::Privacy, "off").unwrap();
@@ -248,7 +285,21 @@ mod tests {
         assert_eq!((none.privacy, none.event_seconds_max), (true, None));
         let sixty = set(SettingKey::EventSecondsMax, "60").unwrap();
         assert_eq!(sixty.event_seconds_max, Some(60));
+        let week = set(SettingKey::ClipDaysMax, "7").unwrap();
+        assert_eq!((week.privacy, week.clip_days_max), (true, Some(7)));
+        let some = set(SettingKey::Alerts, "camera_away, motion")
+            .unwrap()
+            .alerts;
+        assert!(some.motion && some.camera_away && !some.storage_full);
+        let none = set(SettingKey::Alerts, "none").unwrap().alerts;
+        assert!(!none.motion && !none.camera_away && !none.storage_full);
+        let all = set(SettingKey::Alerts, "all").unwrap();
+        assert_eq!(all.alerts, Alerts::default());
         for (key, bad) in [
+            (SettingKey::ClipDaysMax, "1.5"),
+            (SettingKey::Alerts, ""),
+            (SettingKey::Alerts, "motion,"),
+            (SettingKey::Alerts, "rain"),
             (SettingKey::Privacy, "yes"),
             (SettingKey::EventSecondsMax, "-1"),
             (SettingKey::EventSecondsMax, ""),

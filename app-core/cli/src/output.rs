@@ -6,13 +6,16 @@
 use std::io::{self, Write};
 
 use app_core::{
-    AddedPhone, AppError, CameraSettings, Clip, ClipId, CommandOutcome, CommandState,
-    CommandStatus, Event, Exported, HubId, HubSettings, InviteCode, KnownSettings, LiveEvent,
-    Notification, OFFLINE_ADVICE, PairedHub, PairedPhone, Pairing, PhoneId, Status, Thumbnail, hex,
+    AddedPhone, AppError, Clip, ClipId, CommandOutcome, CommandState, CommandStatus, Event,
+    Exported, HubId, InviteCode, KnownSettings, LiveEvent, Notification, OFFLINE_ADVICE, PairedHub,
+    PairedPhone, Pairing, PhoneId, Status, Thumbnail, hex,
 };
 use serde_json::{Value, json};
 
 use crate::invite::failure_text;
+use settings::{camera_json, camera_text, settings_json, settings_text};
+
+mod settings;
 
 /// Prints what is no fact but a text of its own, such as completions. A reader that has gone has had
 /// enough of it.
@@ -198,6 +201,19 @@ impl Style {
         )
     }
 
+    /// The key of a relay is no news for a person.
+    pub(crate) fn moved(self, relay: &str) -> io::Result<()> {
+        let place = relay.split('/').next().unwrap_or_default();
+        self.line(
+            || json!({"event": "moved", "relay": place}),
+            || {
+                Some(format!(
+                    "this app is at the relay {place} now; `sync` goes on there"
+                ))
+            },
+        )
+    }
+
     pub(crate) fn command(self, command: &CommandStatus) -> io::Result<()> {
         self.line(|| command_json(command), || Some(command_text(command)))
     }
@@ -379,37 +395,6 @@ fn keys_text(hub: &app_core::HubStatus, now_unix_ms: u64) -> String {
     text
 }
 
-fn settings_json(settings: &HubSettings) -> Value {
-    json!({"privacy": settings.privacy, "event_seconds_max": settings.event_seconds_max})
-}
-
-fn settings_text(settings: &HubSettings) -> String {
-    let privacy = match settings.privacy {
-        true => "privacy mode on, no event is recorded",
-        false => "privacy mode off",
-    };
-    match settings.event_seconds_max {
-        Some(seconds) => format!("{privacy}; an event ends after {seconds} s"),
-        None => format!("{privacy}; an event lasts as long as the camera says"),
-    }
-}
-
-fn camera_json(settings: &CameraSettings) -> Value {
-    json!(settings)
-}
-
-/// What is set; what is not is the configuration's, and left out.
-fn camera_text(settings: &CameraSettings) -> String {
-    let json = camera_json(settings);
-    let set = json.as_object().into_iter().flatten();
-    let set = set.filter(|(_key, value)| !value.is_null());
-    let set: Vec<String> = set.map(|(key, value)| format!("{key} {value}")).collect();
-    match set.as_slice() {
-        [] => "nothing is set, the hub's configuration holds".into(),
-        set => set.join(", "),
-    }
-}
-
 fn phone_json(phone: &PairedPhone) -> Value {
     json!({"phone": phone.phone.to_string(), "is_this": phone.is_this, "paired_unix_s": phone.paired_unix_s,
            "heard_unix_ms": phone.heard_unix_ms})
@@ -510,8 +495,9 @@ pub(crate) fn outcome_text(outcome: &CommandOutcome) -> String {
         ),
         CommandOutcome::NoSuchCamera => "not done: no camera of this hub has that name".into(),
         CommandOutcome::NothingDetected => {
-            "not done: that camera's events go by the clock, as the hub's configuration says; there is nothing to set".into()
+            "not done: that camera's events go by the clock, as the hub's configuration says; there is nothing to set but its name".into()
         }
+        CommandOutcome::NameTaken => "not done: another camera has that name".into(),
         CommandOutcome::NotUnderstood => {
             "not done: the camera's program is older than this one".into()
         }

@@ -201,6 +201,15 @@ async fn work(dir: &Path, command: Command, style: Style) -> Result<(), Failure>
             let hub = orders::forget(dir, &hub).await?;
             style.forgotten(&hub)?;
         }
+        Command::Relay {
+            address,
+            invitation,
+        } => {
+            let invitation = invitation.map(read_code).transpose()?;
+            let app = open(dir).await?;
+            app.move_to_relay(&address, invitation.as_deref()).await?;
+            style.moved(&address)?;
+        }
         Command::Status => {
             let status = open(dir).await?.status().await?;
             if status.hubs.is_empty() {

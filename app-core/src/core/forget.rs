@@ -44,6 +44,15 @@ impl Core {
         Ok(Some(clips))
     }
 
+    /// Meets all hubs at this relay from here on, which has given this certificate; durable when this returns. No sync
+    /// may run.
+    ///
+    /// # Errors
+    /// Only our own storage.
+    pub fn move_to_relay(&mut self, relay: &str, certificate: Vec<u8>) -> Result<(), JournalError> {
+        AppPairing::move_to(&mut self.journal, relay, certificate).map(drop)
+    }
+
     /// Removes some of the rows that forgotten hubs have left.
     pub(super) fn trim_forgotten(&mut self) -> Result<(), JournalError> {
         let staged = self

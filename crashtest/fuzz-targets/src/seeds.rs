@@ -9,13 +9,13 @@ mod camera;
 use journal::DEVICE_SECRET_BYTES;
 use journal::ids::{Channel, ClipId, CommandId, LiveId, PairingId};
 use journal::message::{
-    self, AddedPhone, AddedPhones, AppConfigMessage, AppLiveMessage, AppMessage, CameraChange,
-    CameraDoc, CameraSettings, ChannelHeld, ClipEnd, ClipHeader, Command, CommandKind,
-    CommandResult, DropReason, EventNotice, Heartbeat, HeartbeatAnswer, HubConfigMessage,
-    HubLiveMessage, HubMessage, HubNotification, HubReport, InviteFailure, InviteNews, Invited,
-    LiveBegun, LiveEnd, LiveEnded, LiveFrame, LiveStart, LiveWish, NotRecorded, NoticeKind,
-    Outcome, PhoneFacts, QuietSetting, Settings, SettingsBase, SettingsDoc, SignedStatement,
-    Statement,
+    self, AddedPhone, AddedPhones, Alerts, AppConfigMessage, AppLiveMessage, AppMessage,
+    CameraChange, CameraDoc, CameraSettings, ChannelHeld, ClipEnd, ClipHeader, Command,
+    CommandKind, CommandResult, DropReason, EventNotice, Heartbeat, HeartbeatAnswer,
+    HubConfigMessage, HubLiveMessage, HubMessage, HubNotification, HubReport, InviteFailure,
+    InviteNews, Invited, LiveBegun, LiveEnd, LiveEnded, LiveFrame, LiveStart, LiveWish,
+    NotRecorded, NoticeKind, Outcome, PhoneFacts, QuietSetting, Settings, SettingsBase,
+    SettingsDoc, SignedStatement, Statement,
 };
 use relay_client::RelayAddress;
 use wal::Lsn;
@@ -584,6 +584,11 @@ fn orders() -> [Option<Vec<u8>>; 10] {
     let settings = Settings {
         privacy: true,
         event_seconds_max: Some(60),
+        clip_days_max: Some(30),
+        alerts: Alerts {
+            motion: false,
+            ..Alerts::default()
+        },
     };
     let doc = SettingsDoc {
         version: 2,
@@ -605,6 +610,7 @@ fn orders() -> [Option<Vec<u8>>; 10] {
         settings: CameraSettings {
             masks: Some(vec![vec![(0, 0), (1000, 0), (1000, 120)]]),
             quiet: Some(QuietSetting::Never),
+            name: Some("Front door".into()),
             ..CameraSettings::default()
         },
         ..CameraDoc::unset("door")

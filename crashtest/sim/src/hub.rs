@@ -568,6 +568,10 @@ impl Hub {
             match (event_of(books, &clip), reason) {
                 (Some(event), DropReason::Damaged) => event.dropped = true,
                 (Some(event), DropReason::Budget) => event.made_room = true,
+                (Some(_), DropReason::Age) => {
+                    let what = "a clip went for its age, and nobody has set one";
+                    return Err(Broken::new("C2", what).into());
+                }
                 (None, _) => {
                     let what = "a clip was dropped that had not ended";
                     return Err(Broken::new("C2", what).into());

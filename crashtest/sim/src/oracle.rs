@@ -405,6 +405,8 @@ impl Books {
         match reason {
             DropReason::Damaged => self.rotted,
             DropReason::Budget => self.filled,
+            // No phone of a scenario sets one.
+            DropReason::Age => false,
         }
     }
 

@@ -439,6 +439,7 @@ impl World {
                     Some(seconds) => Order::Settings(Settings {
                         privacy: false,
                         event_seconds_max: Some(*seconds),
+                        ..Settings::default()
                     }),
                 };
                 let ordered = self.app.order(order, self.now_ms, &mut self.books);

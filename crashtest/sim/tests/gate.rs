@@ -77,3 +77,39 @@ fn a_calm_day() {
     // A Commit, a header, four chunks and a trailer each, two chunks in the last, and the acks.
     assert!(stats.envelopes >= 5 * 7 + 5, "{stats:?}");
 }
+
+/// No network for an hour at either end, and in the middle of it another relay, with nothing stored, in the place of
+/// the one that there was. Events go on all the while; a part of one was on its way. Everything that the hub accepted
+/// arrives, byte for byte, and both ends come into step.
+#[test]
+fn an_hour_without_network_and_then_an_empty_relay_cost_nothing_that_was_accepted() {
+    const HOUR_MS: u64 = 3_600_000;
+    let pair = pair(Suite::Classic).unwrap();
+    let record = |at_ms, gap_ms| Step {
+        at_ms,
+        what: What::Record {
+            pieces: vec![1_000; 4],
+            gap_ms,
+            cut: false,
+        },
+    };
+    let gone = |who| Step {
+        at_ms: 4_000,
+        what: What::Break {
+            who,
+            for_ms: HOUR_MS,
+        },
+    };
+    let mut steps = vec![record(1_000, 1_500), gone(Who::Hub), gone(Who::App)];
+    steps.extend((1..12).map(|n| record(n * 5 * 60_000, 200)));
+    steps.push(Step {
+        at_ms: HOUR_MS / 2 + 60_000,
+        what: What::Amnesia,
+    });
+    steps.sort_by_key(|step| step.at_ms);
+    let stats = repeat(&Plan { seed: 3, steps }, &pair).unwrap();
+    assert_eq!((stats.events, stats.dropped, stats.deaths), (13, 0, 0));
+    assert!(stats.simulated_ms > HOUR_MS, "{stats:?}");
+    // What leaves, leaves once or twice: nothing is sent again and again while nobody is there.
+    assert!(stats.envelopes < 600, "{stats:?}");
+}

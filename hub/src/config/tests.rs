@@ -32,7 +32,7 @@ fn a_whole_file_is_read_and_relative_paths_start_at_it() {
         "[pairing]\nlisten = \"127.0.0.1:0\"\nsuite = \"classic\"\n\
          [camera]\nkind = \"file\"\npath = \"clip.mp4\"\ngap_seconds = 1.5\nat_least_seconds = 12.0\nat_most_seconds = 20.0\npasses = 3\nname = \"door\"\n\
          [phones]\nsilent_after = \"36h\"\nremoved_after = \"30d\"\ninvite = false\n\
-         [disk]\nlog_file_mib = 8\nbudget_mib = 64\n",
+         [disk]\nlog_file_mib = 8\nbudget_mib = 64\nclip_days_max = 14\n",
     ))
     .unwrap();
     assert_eq!(config.state_dir, Path::new("/etc/secluso/state"));
@@ -47,6 +47,7 @@ fn a_whole_file_is_read_and_relative_paths_start_at_it() {
     assert_eq!(config.pairing.suite, Suite::Classic);
     assert_eq!(config.disk.log_file_bytes, 8 << 20);
     assert_eq!(config.disk.budget_bytes, Some(64 << 20));
+    assert_eq!(config.disk.clip_days_max, Some(14));
     let hours = |hours: u64| Duration::from_secs(hours * 3600);
     assert_eq!(config.silence.silent_after, hours(36));
     assert_eq!(config.silence.removed_after, hours(30 * 24));

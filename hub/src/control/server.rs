@@ -21,7 +21,7 @@ use crate::phones::{self, Question};
 use crate::sealer::Sealer;
 use crate::supervisor::{Cameras, Current};
 use crate::uplink::Uplink;
-use crate::{metrics, retained, secret, status};
+use crate::{metrics, moving, retained, secret, status};
 
 /// How long a client may take to ask.
 const ASK_WAIT: Duration = Duration::from_secs(5);
@@ -148,6 +148,13 @@ async fn answer(stream: UnixStream, services: &Services) -> std::io::Result<()> 
         Ok(Request::Remove { phone }) => {
             let removed = phones::answer(&services.sealer, &Question::Remove(phone)).await;
             say(&mut write, &or_failed(removed)).await
+        }
+        Ok(Request::RelayCode { phone, again }) => {
+            // It cannot change while the hub runs.
+            let relay = services.current.borrow().config.relay.clone();
+            let place = (&services.sealer, &services.uplink, &relay);
+            let told = moving::answer(place, phone.as_deref(), again).await;
+            say(&mut write, &or_failed(told)).await
         }
         Ok(Request::Secret) => match secret::answer(&services.sealer).await {
             Ok(line) => {

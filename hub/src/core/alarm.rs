@@ -162,6 +162,20 @@ impl Alarms {
         }
     }
 
+    /// The owner does not want to be told. A camera that is still away when that has changed is said then, and so is a
+    /// storage that is full again.
+    fn leave_unsaid(&mut self, alarm: &EventNotice) {
+        match alarm.kind {
+            NoticeKind::StorageFull => self.full_said_at = None,
+            NoticeKind::CameraAway => {
+                if let Some(camera) = self.cameras.get_mut(&alarm.camera) {
+                    camera.is_said = false;
+                }
+            }
+            NoticeKind::CameraBack | NoticeKind::Motion => {}
+        }
+    }
+
     /// How many are staged.
     pub(super) fn count_staged(&self) -> usize {
         self.staged.len()
@@ -208,13 +222,18 @@ impl Core {
         if self.alarms.is_idle() {
             return Ok(());
         }
-        if self.settings(now_unix_ms)?.settings.privacy {
+        let settings = self.settings(now_unix_ms)?.settings;
+        if settings.privacy {
             // What is owed is said afterwards: a phone that knows a camera to be away would never hear of its return.
             self.alarms.let_go();
             return Ok(());
         }
         self.alarms.look(self.ran);
         while let Some(alarm) = self.alarms.owed.pop_front() {
+            if !settings.alerts.want(alarm.kind) {
+                self.alarms.leave_unsaid(&alarm);
+                continue;
+            }
             let ask = match alarm.kind {
                 // What is held back for epochs is there for this: it is rare, and small.
                 NoticeKind::StorageFull => Ask::OfWhatIsLeft(Priority::Epoch),

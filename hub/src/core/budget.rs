@@ -200,7 +200,7 @@ impl Core {
             if dropped >= wanted || *drops == 0 {
                 break;
             }
-            let Some(bytes) = self.drop_clip(line, &clip, now_unix_ms)? else {
+            let Some(bytes) = self.drop_clip(line, &clip, DropReason::Budget, now_unix_ms)? else {
                 break;
             };
             *drops -= 1;
@@ -227,7 +227,7 @@ impl Core {
     }
 
     /// The clips of a line that may go, oldest first. What cannot be read gives no room.
-    fn droppable(&self, line: Line) -> Vec<HubClip> {
+    pub(super) fn droppable(&self, line: Line) -> Vec<HubClip> {
         let Some(journal) = &self.journal else {
             return Vec::new();
         };
@@ -250,20 +250,23 @@ impl Core {
 
     /// Drops a clip, or goes on with one; how many bytes of video it had. Staged, in steps: a crash between two leaves
     /// a clip that says itself how far it has come. `None`: there is no room for its statements.
-    fn drop_clip(
+    pub(super) fn drop_clip(
         &mut self,
         line: Line,
         clip: &HubClip,
+        reason: DropReason,
         now_unix_ms: u64,
     ) -> Result<Option<u64>, CoreError> {
+        let is_for_room = reason == DropReason::Budget;
+        let is_told = is_for_room && self.settings(now_unix_ms)?.settings.alerts.storage_full;
         let mut is_news = !clip.is_dropped_in_part();
         for _ in 0..STEPS_MAX {
             if !self.has_room(EPOCH_BYTES, Priority::Epoch, now_unix_ms)? {
                 return Ok(None);
             }
-            let owes_alarm = is_news && self.alarms.owes_full(self.ran);
+            let owes_alarm = is_news && is_told && self.alarms.owes_full(self.ran);
             let dropped = self.in_txn(line, EPOCH_BYTES, now_unix_ms, |session, txn| {
-                let dropped = session.drop_for_room(txn, clip.clip)?;
+                let dropped = session.drop_whole(txn, clip.clip, reason)?;
                 if owes_alarm {
                     // A start that finds the clip dropped finds this as well.
                     txn.note_storage_full(true)?;
@@ -280,15 +283,20 @@ impl Core {
                 Err(error) => return Err(error),
             };
             if std::mem::take(&mut is_news) {
-                tracing::warn!(
-                    bytes = clip.bytes,
-                    "the oldest clip that a phone has not got makes room"
-                );
+                let bytes = clip.bytes;
+                match is_for_room {
+                    true => {
+                        tracing::warn!(
+                            bytes,
+                            "the oldest clip that a phone has not got makes room"
+                        );
+                        self.alarms.storage_full(self.ran, now_unix_ms);
+                    }
+                    false => tracing::info!(bytes, "a clip that a phone has not got is too old"),
+                }
                 let clip = ClipFacts::of(&dropped);
-                let reason = DropReason::Budget;
                 self.pending
                     .push(Notice::ClipDropped { line, clip, reason });
-                self.alarms.storage_full(self.ran, now_unix_ms);
             }
             if !dropped.is_dropped_in_part() {
                 return Ok(Some(clip.bytes));
@@ -314,7 +322,11 @@ impl Core {
             if let Some(clip) = begun.find(HubClip::is_dropped_in_part) {
                 // Another may be behind it.
                 self.drops = true;
-                let _bytes = self.drop_clip(line, &clip, now_unix_ms)?;
+                let reason = match clip.outcome {
+                    ClipOutcome::Dropped(reason) => reason,
+                    _ => DropReason::Budget,
+                };
+                let _bytes = self.drop_clip(line, &clip, reason, now_unix_ms)?;
             }
         }
         Ok(())

@@ -2,15 +2,16 @@
 //!
 //! What a camera's settings come to hangs on what the configuration says of it, so the core is told that at the start.
 //! A change is judged and stored in the transaction that answers it; the camera follows what is stored
-//! ([`Wishes`](super::Wishes)). This room must never keep what a camera could not be given.
+//! ([`Wishes`](super::Wishes)), and so does the name under which it is shown ([`super::names`]), which any camera may
+//! have. This room must never keep what a camera could not be given.
 
 use std::collections::BTreeMap;
 
 use journal::ids::CommandId;
-use journal::message::{CameraChange, CameraDoc, CommandResult, Refusal};
+use journal::message::{CameraChange, CameraDoc, CameraSettings, CommandResult, Refusal};
 use journal::{JournalError, Txn};
 
-use super::Core;
+use super::{Core, names};
 use crate::config::detection::Detection;
 
 /// What the configuration says of each camera, by its name; `None`: nobody looks for what moves there.
@@ -31,8 +32,10 @@ pub(super) fn ask(
     detections: &Detections,
     camera: &str,
 ) -> Result<CommandResult, JournalError> {
+    let docs = txn.cameras_set()?;
+    let camera = names::configured(camera, &docs, detections);
     match detections.contains_key(camera) {
-        true => Ok(CommandResult::Camera(current(txn, camera)?)),
+        true => Ok(CommandResult::Camera(current(&docs, camera))),
         false => Ok(CommandResult::Refused(Refusal::NoSuchCamera)),
     }
 }
@@ -43,22 +46,28 @@ pub(super) fn change(
     detections: &Detections,
     (id, change): (CommandId, CameraChange),
 ) -> Result<CommandResult, JournalError> {
-    let detection = match detections.get(&change.camera) {
-        None => return Ok(CommandResult::Refused(Refusal::NoSuchCamera)),
-        Some(None) => return Ok(CommandResult::Refused(Refusal::NothingDetected)),
-        Some(Some(detection)) => detection,
+    let docs = txn.cameras_set()?;
+    let camera = names::configured(&change.camera, &docs, detections);
+    let Some(detection) = detections.get(camera) else {
+        return Ok(CommandResult::Refused(Refusal::NoSuchCamera));
     };
-    let current = current(txn, &change.camera)?;
+    if detection.is_none() && !change.settings.are_of_the_name_alone() {
+        return Ok(CommandResult::Refused(Refusal::NothingDetected));
+    }
+    let current = current(&docs, camera);
     if !change.base.is_camera(&current) {
         return Ok(CommandResult::CameraConflict(current));
     }
-    if let Err(error) = detection.with(&change.settings) {
-        tracing::warn!(%error, camera = change.camera, "what a phone wants to set cannot be");
+    if let Some(refusal) = refuses_name(&change.settings, (camera, &docs), detections) {
+        return Ok(CommandResult::Refused(refusal));
+    }
+    if let Some(Err(error)) = detection.as_ref().map(|one| one.with(&change.settings)) {
+        tracing::warn!(%error, camera, "what a phone wants to set cannot be");
         return Ok(CommandResult::Refused(Refusal::OutOfRange));
     }
     // Also if nothing differs: a later change may start from what this command made.
     let doc = CameraDoc {
-        camera: change.camera,
+        camera: camera.to_owned(),
         version: current.version + 1,
         made_by: Some(id),
         settings: change.settings,
@@ -71,10 +80,26 @@ pub(super) fn change(
     }
 }
 
-fn current(txn: &Txn<'_>, camera: &str) -> Result<CameraDoc, JournalError> {
-    let mut all = txn.cameras_set()?.into_iter();
-    let known = all.find(|doc| doc.camera == camera);
-    Ok(known.unwrap_or_else(|| CameraDoc::unset(camera)))
+fn current(docs: &[CameraDoc], camera: &str) -> CameraDoc {
+    let known = docs.iter().find(|doc| doc.camera == camera);
+    known.cloned().unwrap_or_else(|| CameraDoc::unset(camera))
+}
+
+/// Why a camera cannot be shown under the name that it is to have, if it cannot.
+fn refuses_name(
+    settings: &CameraSettings,
+    (camera, docs): (&str, &[CameraDoc]),
+    detections: &Detections,
+) -> Option<Refusal> {
+    let name = settings.name.as_deref()?;
+    if !CameraSettings::is_name(name) {
+        return Some(Refusal::OutOfRange);
+    }
+    let is_other = |other: &str| other != camera && detections.contains_key(other);
+    let is_shown =
+        |doc: &CameraDoc| is_other(&doc.camera) && doc.settings.name.as_deref() == Some(name);
+    let is_taken = is_other(name) || docs.iter().any(is_shown);
+    is_taken.then_some(Refusal::NameTaken)
 }
 
 impl Core {
@@ -86,8 +111,10 @@ impl Core {
     /// What phones have set at the cameras that there are.
     pub(super) fn sets_of(&self, all: Vec<CameraDoc>) -> Vec<CameraSet> {
         let of = |doc: CameraDoc| {
-            let detection = self.detections.get(&doc.camera)?.as_ref()?;
-            let fits = detection.with(&doc.settings).is_ok();
+            let fits = match self.detections.get(&doc.camera)? {
+                Some(detection) => detection.with(&doc.settings).is_ok(),
+                None => doc.settings.are_of_the_name_alone(),
+            };
             Some(CameraSet { doc, fits })
         };
         all.into_iter().filter_map(of).collect()

@@ -347,6 +347,7 @@ impl Core {
             // CRASH(hub.live.staged): before: nothing of the wish, the cursor is before it; it comes again | after:
             // a session has begun that no frame was sealed in; a start closes its epoch.
             crash_point!("hub.live.staged");
+            let watches = watches.map(|camera| self.camera_named(&camera));
             self.lives.begun(staged, right, watches);
             let session = right.session();
             self.pending.push(Notice::LiveBegun { line, session });

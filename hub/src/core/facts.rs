@@ -24,7 +24,7 @@ pub enum ClipState {
     Complete,
     /// Ended early; what is there is good.
     CutOff,
-    /// Its bytes were lost on disk, or had to make room; the phone is told.
+    /// Its bytes were lost on disk, or had to make room, or were kept for long enough; the phone is told.
     Dropped,
 }
 
@@ -95,6 +95,8 @@ pub enum Stop {
     /// At a constant rate nothing leaves beside event videos that a camera would be the reason of: neither
     /// notification nor picture. No event is stopped by that.
     Covered,
+    /// The owner wants no notification of such a thing. No event is stopped by that.
+    Unwanted,
     /// No clip is open: the one of this event was ended, because its stored bytes were damaged.
     /// Begin a new one at the next key frame.
     NoClip,
@@ -108,8 +110,8 @@ impl Stop {
             Self::Space => Some(NotRecorded::Space),
             Self::Privacy => Some(NotRecorded::Privacy),
             Self::RolledBack => Some(NotRecorded::RolledBack),
-            // The first is about what is told beside an event, not about the event.
-            Self::Covered | Self::NoPairing | Self::NoClip => None,
+            // The first two are about what is told beside an event, not about the event.
+            Self::Covered | Self::Unwanted | Self::NoPairing | Self::NoClip => None,
         }
     }
 }
@@ -163,8 +165,8 @@ pub enum Notice {
         /// When the event began, milliseconds since 1970.
         started_unix_ms: u64,
     },
-    /// A clip's stored bytes are damaged, or it was the oldest and had to make room; a statement to the phone
-    /// is stored.
+    /// A clip's stored bytes are damaged, or it was the oldest and had to make room, or it was kept for long enough; a
+    /// statement to the phone is stored.
     ClipDropped {
         /// For which phone.
         line: Line,
@@ -338,6 +340,8 @@ pub struct CoreStatus {
     pub video_bytes: u64,
     /// How many there may be; `None`: as many as the disk takes.
     pub budget_bytes: Option<u64>,
+    /// After how many days of running clips go that wait for phones; `None`: they stay for as long as there is room.
+    pub clip_days_max: Option<u32>,
     /// Retained copies that no ack will end.
     pub stranded_copies: usize,
     /// Who watches live.
@@ -447,6 +451,7 @@ impl Core {
             clips,
             video_bytes,
             budget_bytes: self.budget_bytes,
+            clip_days_max: self.clip_days_max(&settings.settings),
             stranded_copies,
             lives: self.live_status(),
         })

@@ -28,6 +28,7 @@ impl Core {
     /// the log and tried again.
     pub fn handle_elapsed(&mut self, passed: Duration, now_unix_ms: u64) -> Result<(), CoreError> {
         self.ran = self.ran.saturating_add(passed);
+        self.aging.tick(passed);
         self.count_live(passed, now_unix_ms)?;
         self.watch_silence(passed, now_unix_ms)
     }

@@ -89,6 +89,8 @@ pub(super) struct Recording {
     /// Which of this handle's events.
     number: u64,
     event: Event,
+    /// The name under which phones are shown it.
+    shown: String,
     /// Lines that take part, each with its clip once it is begun.
     clips: Vec<(Line, Option<ClipId>)>,
     /// Pieces whose sync is not confirmed; the first one is number `first`.
@@ -105,10 +107,15 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    fn new(number: u64, event: Event, lines: impl Iterator<Item = Line>) -> Self {
+    fn new(
+        number: u64,
+        (event, shown): (Event, String),
+        lines: impl Iterator<Item = Line>,
+    ) -> Self {
         Self {
             number,
             event,
+            shown,
             clips: lines.map(|line| (line, None)).collect(),
             pieces: VecDeque::new(),
             first: 0,
@@ -269,13 +276,14 @@ impl Core {
         if self.settings(now_unix_ms)?.settings.privacy {
             return Ok(self.not_recorded(Stop::Privacy));
         }
+        let shown = self.event_name(&event.camera, event.started_unix_ms);
         let usable = self
             .lines
             .iter()
             .filter(|(line, state)| state.may_record() && !self.silence.is_silent(line.pairing))
             .map(|(line, _)| *line);
         self.events += 1;
-        let recording = Recording::new(self.events, event, usable);
+        let recording = Recording::new(self.events, (event, shown), usable);
         if recording.clips.is_empty() {
             let why = self.nobody();
             return Ok(self.not_recorded(why));
@@ -368,8 +376,8 @@ impl Core {
     }
 
     /// Something that waits for room may have it now: the ends of clips that the full disk cut, or what a
-    /// phone is to be told. Acked envelopes are removed, clips that are dropped in part go on to be, alarms are said,
-    /// and keys rotated that an event has kept waiting.
+    /// phone is to be told. Acked envelopes are removed, clips that are dropped in part go on to be, old ones go, alarms
+    /// are said, and keys rotated that an event has kept waiting.
     ///
     /// # Errors
     /// The journal's.
@@ -384,6 +392,7 @@ impl Core {
         self.follow_settings(now_unix_ms)?;
         self.follow_added(now_unix_ms)?;
         self.finish_drops(now_unix_ms)?;
+        self.drop_aged(now_unix_ms)?;
         self.say_alarms(now_unix_ms)?;
         self.rotate_at_tick(now_unix_ms)?;
         match self.recordings.is_empty() {

@@ -2,8 +2,8 @@
 //! Each is a transaction of its own line, Commit included, so that none waits for a recording and no recording for it.
 //!
 //! It must never say anything on a line that is rolled back or broken, to a phone that is silent, in privacy
-//! mode, or at a constant rate, which is to hide that there is an event; and never try again what a full disk
-//! refused: none of these is a reason not to record.
+//! mode, that the owner does not want to be told, or at a constant rate, which is to hide that there is an event; and
+//! never try again what a full disk refused: none of these is a reason not to record.
 
 use bytes::Bytes;
 use journal::ids::{Channel, Line};
@@ -59,10 +59,16 @@ impl Core {
             started_unix_ms: alert.started_unix_ms,
             kind: NoticeKind::Motion,
         };
+        let settings = self.settings(now_unix_ms)?.settings;
+        if !settings.privacy && !settings.alerts.want(notice.kind) {
+            // Whatever else is said of this event has the name that it has now.
+            let _name = self.event_name(&alert.camera, alert.started_unix_ms);
+            return Ok(Recorded::Not(Stop::Unwanted));
+        }
         self.notify_all(&notice, Ask::MakingRoom, now_unix_ms)
     }
 
-    /// Says a notification to every phone.
+    /// Says a notification to every phone, under the name that its camera is shown by.
     ///
     /// # Errors
     /// The journal's.
@@ -72,8 +78,15 @@ impl Core {
         ask: Ask,
         now_unix_ms: u64,
     ) -> Result<Recorded, CoreError> {
+        let shown = EventNotice {
+            camera: match notice.kind.is_event() {
+                true => self.event_name(&notice.camera, notice.started_unix_ms),
+                false => self.shown_name(&notice.camera),
+            },
+            ..notice.clone()
+        };
         let step = |session: &mut Session<Committer>, txn: &mut Txn<'_>| {
-            session.notify(txn, notice).map(drop)?;
+            session.notify(txn, &shown).map(drop)?;
             match notice.kind {
                 NoticeKind::CameraAway => txn.note_camera_away(&notice.camera, true),
                 NoticeKind::CameraBack => txn.note_camera_away(&notice.camera, false),
@@ -90,8 +103,9 @@ impl Core {
     /// # Errors
     /// The journal's.
     pub fn handle_still(&mut self, still: &Still, now_unix_ms: u64) -> Result<Recorded, CoreError> {
+        let shown = self.event_name(&still.camera, still.started_unix_ms);
         let step = |session: &mut Session<Committer>, txn: &mut Txn<'_>| {
-            let named = (still.camera.as_str(), JPEG);
+            let named = (shown.as_str(), JPEG);
             let sent =
                 session.send_whole(txn, named, still.started_unix_ms, &still.jpeg, now_unix_ms);
             sent.map(drop)

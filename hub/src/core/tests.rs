@@ -1,5 +1,6 @@
 //! The core over a simulated disk, with an app's real journal on the other side.
 
+mod age;
 mod budget;
 mod camera_settings;
 mod cameras;
@@ -11,6 +12,7 @@ pub(crate) mod gate;
 mod heartbeat;
 mod invite;
 mod live;
+mod names;
 mod phones;
 mod retained;
 mod rollback;

@@ -204,6 +204,7 @@ async fn an_event_ends_whole_at_the_limit_that_the_owner_has_set() {
     let settings = journal::message::Settings {
         privacy: false,
         event_seconds_max: Some(1),
+        ..journal::message::Settings::default()
     };
     world.core.set(settings, NOW_MS).unwrap();
     world.core.commit(NOW_MS).unwrap();
@@ -241,6 +242,7 @@ async fn a_clock_that_is_set_neither_ends_an_event_nor_lets_it_go_on() {
         let settings = journal::message::Settings {
             privacy: false,
             event_seconds_max: Some(limit_seconds),
+            ..journal::message::Settings::default()
         };
         world.core.set(settings, NOW_MS).unwrap();
         world.core.commit(NOW_MS).unwrap();
@@ -282,6 +284,7 @@ async fn privacy_mode_stops_asking_the_camera() {
     let private = journal::message::Settings {
         privacy: true,
         event_seconds_max: None,
+        ..journal::message::Settings::default()
     };
     world.core.set(private, NOW_MS).unwrap();
     world.core.commit(NOW_MS).unwrap();

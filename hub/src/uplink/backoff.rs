@@ -55,4 +55,24 @@ mod tests {
         backoff.reset();
         assert!(backoff.pause() <= MIN);
     }
+
+    /// Often enough that its return is seen within half a minute, and never in a hurry.
+    #[test]
+    fn an_hour_without_a_relay_costs_a_bounded_number_of_attempts() {
+        let mut number: u64 = 1;
+        let mut backoff = Backoff::new(Box::new(move || {
+            number = number
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            number >> 33
+        }));
+        let (mut passed, mut attempts) = (Duration::ZERO, 0);
+        while passed < Duration::from_secs(3_600) {
+            let pause = backoff.pause();
+            assert!(pause <= MAX, "{pause:?}");
+            passed += pause;
+            attempts += 1;
+        }
+        assert!((120..=260).contains(&attempts), "{attempts}");
+    }
 }

@@ -420,8 +420,14 @@ async fn a_watcher_follows_what_is_durable_and_only_what_concerns_it() {
     assert!(silent.is_err());
     wish.send_replace(wishes(vec![doc("door", 2, 80)]));
     assert_eq!(wanted.changed().await.motion.values().sensitivity, 80);
+    // Another name is nothing to look for: what runs is not disturbed.
+    let mut renamed = doc("door", 3, 80);
+    renamed.settings.name = Some("Gate".into());
+    wish.send_replace(wishes(vec![renamed]));
+    let silent = tokio::time::timeout(moment, wanted.changed()).await;
+    assert!(silent.is_err());
     // What does not fit the file leaves the file's.
-    wish.send_replace(wishes(vec![doc("door", 3, 0)]));
+    wish.send_replace(wishes(vec![doc("door", 4, 0)]));
     assert_eq!(wanted.changed().await, file);
     drop(wish);
     let gone = tokio::time::timeout(moment, wanted.changed()).await;

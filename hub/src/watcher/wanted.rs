@@ -19,6 +19,8 @@ pub struct Wanted {
     wishes: watch::Receiver<Wishes>,
     /// The version of what phones have set, as it was looked at last; 0: nothing.
     version: u64,
+    /// What was answered last.
+    answered: Option<Detection>,
 }
 
 impl Wanted {
@@ -29,11 +31,18 @@ impl Wanted {
             file,
             wishes,
             version: 0,
+            answered: None,
         }
     }
 
     /// What holds now.
     pub fn now(&mut self) -> Detection {
+        let now = self.look();
+        self.answered = Some(now.clone());
+        now
+    }
+
+    fn look(&mut self) -> Detection {
         let wishes = self.wishes.borrow_and_update();
         let set = wishes.cameras.iter().find(|doc| doc.camera == self.camera);
         self.version = set.map_or(0, |doc| doc.version);
@@ -47,17 +56,18 @@ impl Wanted {
         })
     }
 
-    /// Waits until a phone has set something else; answers what holds then. Cancel safe. Never, once the journal is
-    /// gone.
+    /// Waits until a phone has set something else that is about what to look for, which a name is not; answers what
+    /// holds then. Cancel safe. Never, once the journal is gone.
     pub(super) async fn changed(&mut self) -> Detection {
         loop {
             if self.wishes.changed().await.is_err() {
                 return std::future::pending().await;
             }
             let before = self.version;
-            let now = self.now();
+            let now = self.look();
             // Other wishes change as well.
-            if self.version != before {
+            if self.version != before && self.answered.as_ref() != Some(&now) {
+                self.answered = Some(now.clone());
                 return now;
             }
         }

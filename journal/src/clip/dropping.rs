@@ -1,9 +1,10 @@
 //! Clips that are given up: a signed statement in the place of what is gone, so that the phone can pass the
 //! gap (promise C2).
 //!
-//! Two reasons: stored bytes are damaged, and then what lies before the damage stays, or the disk needs the
-//! room, and then the clip goes whole. A transaction takes a bounded part of it. This room must never touch a
-//! Commit, nor a clip that is being recorded, and never let an envelope go without a statement that covers it.
+//! Three reasons: stored bytes are damaged, and then what lies before the damage stays; or the disk needs the
+//! room, or its owner wants it kept no longer, and then the clip goes whole. A transaction takes a bounded part of it.
+//! This room must never touch a Commit, nor a clip that is being recorded, and never let an envelope go without a
+//! statement that covers it.
 
 use serde::{Deserialize, Serialize};
 use wal::{crash_point, mutant};
@@ -82,39 +83,48 @@ impl Session<Committer> {
         Ok(stated.count > 0)
     }
 
-    /// Drops a clip that has ended because the disk needs its room: all of it that is not acked gives way to
-    /// signed statements, and the retained copy, if there is one, ends with the first of them. Commits stay.
+    /// Drops a clip that has ended because the disk needs its room, or because of its age: all of it that is not acked
+    /// gives way to signed statements, and the retained copy, if there is one, ends with the first of them. Commits
+    /// stay.
     ///
     /// One transaction takes [`STATEMENTS_MAX`] of its pieces. As long as the clip that comes back
     /// [`HubClip::is_dropped_in_part`] this is to be called again, by whatever process: the clip's row says where it
-    /// goes on. A phone that meets the rest before that passes over it.
+    /// goes on, and for which reason it was begun. A phone that meets the rest before that passes over it.
     ///
     /// # Errors
-    /// [`JournalError::Misuse`] if the clip is being recorded, or was dropped because it is damaged;
-    /// [`JournalError::NoSuchClip`].
-    pub fn drop_for_room(
+    /// [`JournalError::Misuse`] if the clip is being recorded, or was dropped because it is damaged, or if that is the
+    /// reason; [`JournalError::NoSuchClip`].
+    pub fn drop_whole(
         &mut self,
         txn: &mut Txn<'_>,
         clip: ClipId,
+        reason: DropReason,
     ) -> Result<HubClip, JournalError> {
         let line = self.line();
         let mut record = load_clip(txn, line, clip)?;
-        match record.outcome {
-            ClipOutcome::Complete | ClipOutcome::CutOff => {
-                record.outcome = ClipOutcome::Dropped(DropReason::Budget);
+        let reason = match (record.outcome, reason) {
+            (ClipOutcome::Complete | ClipOutcome::CutOff, DropReason::Budget | DropReason::Age) => {
+                record.outcome = ClipOutcome::Dropped(reason);
                 record.rest = Some(from(record.first_seq()));
                 // It would be played anew, into the room that is made.
                 txn.release_retained(clip)?;
+                reason
             }
-            ClipOutcome::Dropped(DropReason::Budget) => {}
-            ClipOutcome::Recording | ClipOutcome::Dropped(DropReason::Damaged) => {
+            (ClipOutcome::Dropped(begun @ (DropReason::Budget | DropReason::Age)), _) => begun,
+            (
+                ClipOutcome::Recording
+                | ClipOutcome::Dropped(DropReason::Damaged)
+                | ClipOutcome::Complete
+                | ClipOutcome::CutOff,
+                _,
+            ) => {
                 return Err(JournalError::Misuse(
-                    "only a clip that has ended and is whole is dropped for its room",
+                    "only a clip that has ended and is whole is dropped whole",
                 ));
             }
-        }
+        };
         if let Some(rest) = record.rest {
-            record.rest = self.state(txn, &record, rest, DropReason::Budget)?.rest;
+            record.rest = self.state(txn, &record, rest, reason)?.rest;
         }
         put_clip(txn, line, &record)?;
         // CRASH(journal.clip.drop_staged): before: the clip is there, whole, or as far as the steps before left it;
@@ -170,7 +180,7 @@ impl Session<Committer> {
                     break 'pages;
                 }
                 stated.count += 1;
-                if reason == DropReason::Budget
+                if reason != DropReason::Damaged
                     && mutant!(
                         "dropped_unsaid",
                         "C1",

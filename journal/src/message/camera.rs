@@ -7,10 +7,11 @@
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{SettingsBase, encode, short_name};
+use super::{NAME_BYTES_MAX, SettingsBase, encode, short_name};
 use crate::ids::CommandId;
 
-/// Most bytes of encoded [`CameraSettings`]: some fifty corners of zones and masks, beside everything else.
+/// Most bytes of encoded [`CameraSettings`]: some fifty corners of zones and masks, beside everything else but a long
+/// name.
 pub const CAMERA_SETTINGS_BYTES_MAX: usize = 256;
 
 /// Where motion counts, as somebody wrote it.
@@ -64,9 +65,31 @@ pub struct CameraSettings {
     pub at_most_ms: Option<u32>,
     /// How long after an event none begins, in milliseconds.
     pub cool_down_ms: Option<u32>,
+    /// Under which name phones are shown what begins from now on; the configuration's name goes on to be the one by
+    /// which it is set. [`CameraSettings::is_name`].
+    pub name: Option<String>,
 }
 
 impl CameraSettings {
+    /// Whether a camera may be shown under such a name: 1 to [`NAME_BYTES_MAX`] bytes, no control characters, no blank
+    /// at either end.
+    pub fn is_name(name: &str) -> bool {
+        !name.is_empty()
+            && name.len() <= NAME_BYTES_MAX
+            && name.trim() == name
+            && !name.chars().any(char::is_control)
+    }
+
+    /// Whether nothing is set that is about what moves in its pictures.
+    pub fn are_of_the_name_alone(&self) -> bool {
+        let name = self.name.clone();
+        *self
+            == Self {
+                name,
+                ..Self::default()
+            }
+    }
+
     /// Whether they fit into a command: [`CAMERA_SETTINGS_BYTES_MAX`].
     pub fn are_small(&self) -> bool {
         encode(self).is_some_and(|bytes| bytes.len() <= CAMERA_SETTINGS_BYTES_MAX)
@@ -160,8 +183,9 @@ mod tests {
             post_roll_ms: Some(10_000),
             at_most_ms: Some(60_000),
             cool_down_ms: Some(0),
+            name: Some("Front door".into()),
         };
-        assert!(full.are_small());
+        assert!(full.are_small() && !full.are_of_the_name_alone());
         let bytes = encode(&doc(full.clone())).unwrap();
         for length in 0..bytes.len() {
             assert_eq!(decode::<CameraDoc>(&bytes[..length]), None);
@@ -178,5 +202,34 @@ mod tests {
         };
         assert_eq!(decode::<CameraDoc>(&encode(&doc(large)).unwrap()), None);
         assert_eq!(decode::<CameraChange>(&encode(&change).unwrap()), None);
+    }
+
+    #[test]
+    fn a_name_is_short_and_can_be_read() {
+        for good in ["a", "Front door", "Haustür", &"x".repeat(NAME_BYTES_MAX)] {
+            assert!(CameraSettings::is_name(good), "{good:?}");
+        }
+        let long = "ü".repeat(NAME_BYTES_MAX / 2 + 1);
+        for bad in [
+            "",
+            " ",
+            "door ",
+            "\u{a0}door",
+            "do\nor",
+            "do\u{1b}[2Jor",
+            &long,
+        ] {
+            assert!(!CameraSettings::is_name(bad), "{bad:?}");
+        }
+        let named = CameraSettings {
+            name: Some("x".repeat(NAME_BYTES_MAX)),
+            ..CameraSettings::default()
+        };
+        assert!(named.are_small() && named.are_of_the_name_alone());
+        let both = CameraSettings {
+            detects: Some(true),
+            ..named
+        };
+        assert!(!both.are_of_the_name_alone());
     }
 }

@@ -7,7 +7,7 @@
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{CameraChange, CameraDoc, decode, encode, short_name};
+use super::{CameraChange, CameraDoc, NoticeKind, decode, encode, short_name};
 use crate::ids::{Channel, CommandId, PairingId};
 use crate::pairing::PHONES_MAX;
 
@@ -22,6 +22,8 @@ const _: () = assert!(
 
 /// Shortest and longest limit of an event, in seconds.
 pub const EVENT_SECONDS: (u32, u32) = (1, 86_400);
+/// For how many days at least and at most a clip may be kept that no phone has got.
+pub const CLIP_DAYS: (u32, u32) = (1, 3_650);
 
 /// A command, as it travels.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -110,14 +112,56 @@ pub struct Settings {
     /// Seconds after which the recording of an event ends, whole; within [`EVENT_SECONDS`]. `None`: as
     /// long as the camera says.
     pub event_seconds_max: Option<u32>,
+    /// Days after which a clip goes that no phone has got, within [`CLIP_DAYS`]. `None`: as the hub's configuration
+    /// says.
+    pub clip_days_max: Option<u32>,
+    /// What phones are notified of.
+    pub alerts: Alerts,
 }
 
 impl Settings {
     /// Whether every value is within its limits.
     pub fn are_sound(&self) -> bool {
-        let (least, most) = EVENT_SECONDS;
-        self.event_seconds_max
-            .is_none_or(|seconds| (least..=most).contains(&seconds))
+        let within = |value: Option<u32>, (least, most): (u32, u32)| {
+            value.is_none_or(|value| (least..=most).contains(&value))
+        };
+        within(self.event_seconds_max, EVENT_SECONDS) && within(self.clip_days_max, CLIP_DAYS)
+    }
+}
+
+/// What phones are notified of. Clips and pictures come in any case.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Alerts {
+    /// That something moves.
+    pub motion: bool,
+    /// That the hub's storage is full.
+    pub storage_full: bool,
+    /// That a camera gives no pictures. Who was told so is told as well when it does again.
+    pub camera_away: bool,
+}
+
+impl Default for Alerts {
+    /// Of everything.
+    fn default() -> Self {
+        Self {
+            motion: true,
+            storage_full: true,
+            camera_away: true,
+        }
+    }
+}
+
+impl Alerts {
+    /// Whether phones are notified of such a thing.
+    #[must_use]
+    pub fn want(&self, kind: NoticeKind) -> bool {
+        match kind {
+            NoticeKind::Motion => self.motion,
+            NoticeKind::StorageFull => self.storage_full,
+            NoticeKind::CameraAway => self.camera_away,
+            // The end of what was told must not be missing.
+            NoticeKind::CameraBack => true,
+        }
     }
 }
 
@@ -253,6 +297,8 @@ pub enum Refusal {
     /// Nobody looks for what moves in that camera's pictures, so there is nothing to set: its events go by the
     /// clock, as the hub's configuration says.
     NothingDetected,
+    /// Another camera of this hub has the name that this one was to have.
+    NameTaken,
 }
 
 fn short_kind<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
@@ -285,6 +331,11 @@ mod tests {
             settings: Settings {
                 privacy: true,
                 event_seconds_max: Some(60),
+                clip_days_max: Some(30),
+                alerts: Alerts {
+                    motion: false,
+                    ..Alerts::default()
+                },
             },
         }
     }
@@ -380,6 +431,7 @@ mod tests {
             CommandResult::CameraChanged(camera()),
             CommandResult::CameraConflict(camera()),
             CommandResult::Refused(Refusal::NothingDetected),
+            CommandResult::Refused(Refusal::NameTaken),
         ];
         let said = results.map(|result| HubConfigMessage::Outcome(Outcome { id: ID, result }));
         for message in said.into_iter().chain([HubConfigMessage::Settings(doc())]) {
@@ -438,5 +490,11 @@ mod tests {
         };
         assert!(Settings::default().are_sound() && seconds(1).are_sound());
         assert!(!seconds(0).are_sound() && !seconds(86_401).are_sound());
+        let days = |days| Settings {
+            clip_days_max: Some(days),
+            ..Settings::default()
+        };
+        assert!(days(1).are_sound() && days(3_650).are_sound());
+        assert!(!days(0).are_sound() && !days(3_651).are_sound());
     }
 }

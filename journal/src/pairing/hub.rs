@@ -443,6 +443,22 @@ pub(super) fn invitation_of(
     Ok(row.and_then(|row| row.invitation))
 }
 
+/// Keeps the nonce of another invitation for a confirmed pairing's phone; false if nothing of that pairing can be read.
+pub(super) fn keep_invitation(
+    txn: &mut Txn<'_>,
+    id: PairingId,
+    invitation: [u8; 16],
+) -> Result<bool, JournalError> {
+    let scope = Scope::Pairing(id);
+    let row: Option<DoneRow> = if_readable(txn.secret_row(scope, Family::PairingAnswer, &[]))?;
+    let Some(mut row) = row else {
+        return Ok(false);
+    };
+    row.invitation = Some(invitation);
+    txn.put_secret_row(scope, Family::PairingAnswer, &[], &row)?;
+    Ok(true)
+}
+
 /// The pairing that was confirmed with this offer.
 fn paired_by(journal: &Journal, id: OfferId) -> Result<Option<PairingId>, JournalError> {
     for pairing in journal.pairing_ids() {

@@ -25,6 +25,7 @@ fn doc(version: u64, seconds: u32) -> SettingsDoc {
         settings: Settings {
             privacy: false,
             event_seconds_max: Some(seconds),
+            ..Settings::default()
         },
     }
 }

@@ -31,7 +31,10 @@ fn beside(hub: &mut Hub, chunks: usize) -> (ClipId, ClipId, Vec<Seq>) {
 /// One step, committed.
 fn drop_step(hub: &mut Hub, clip: ClipId) -> HubClip {
     let mut txn = hub.journal.begin();
-    let dropped = hub.session.drop_for_room(&mut txn, clip).unwrap();
+    let dropped = hub
+        .session
+        .drop_whole(&mut txn, clip, DropReason::Budget)
+        .unwrap();
     txn.commit(dropped).unwrap().into_inner()
 }
 
@@ -188,7 +191,7 @@ fn neither_a_clip_that_is_recorded_nor_a_damaged_one_makes_room() {
     hub.chunk(open, b"goes on");
     for clip in [damaged, open] {
         let mut txn = hub.journal.begin();
-        let refused = hub.session.drop_for_room(&mut txn, clip);
+        let refused = hub.session.drop_whole(&mut txn, clip, DropReason::Budget);
         assert!(matches!(refused, Err(JournalError::Misuse(_))));
     }
     hub.finish(open);

@@ -8,7 +8,7 @@ use hub::core::{Core, SilenceLimits, Verdict};
 use journal::fuzzing;
 use journal::ids::{Channel, CommandId, Line, PairingId};
 use journal::message::{
-    self, AppConfigMessage, AppMessage, CameraChange, CameraSettings, ChannelHeld, Command,
+    self, Alerts, AppConfigMessage, AppMessage, CameraChange, CameraSettings, ChannelHeld, Command,
     CommandKind, Heartbeat, Settings, SettingsBase,
 };
 use journal::{Follower, Role, Session};
@@ -157,6 +157,12 @@ fn ordered(input: &mut Input<'_>) -> CommandKind {
             settings: Settings {
                 privacy: input.flag(),
                 event_seconds_max: input.flag().then(|| input.word() as u32),
+                clip_days_max: input.flag().then(|| input.word() as u32),
+                alerts: Alerts {
+                    motion: input.flag(),
+                    storage_full: input.flag(),
+                    camera_away: input.flag(),
+                },
             },
         },
         2 => CommandKind::SendAgain {
@@ -175,6 +181,7 @@ fn ordered(input: &mut Input<'_>) -> CommandKind {
             settings: CameraSettings {
                 sensitivity: input.flag().then(|| input.byte()),
                 pre_roll_ms: input.flag().then(|| input.word() as u32),
+                name: input.flag().then(|| "gate".into()),
                 ..CameraSettings::default()
             },
         }),

@@ -50,9 +50,10 @@ pub(crate) fn statement(data: &[u8]) {
             first: u64::from(input.byte() % 8),
             last: u64::from(input.byte() % 8),
             clip: ClipId([input.byte(); 16]),
-            reason: match input.flag() {
-                true => DropReason::Damaged,
-                false => DropReason::Budget,
+            reason: match input.byte() % 3 {
+                0 => DropReason::Damaged,
+                1 => DropReason::Budget,
+                _ => DropReason::Age,
             },
         };
         let mut txn = pair.hub.begin();

@@ -117,13 +117,13 @@ impl Core {
         let Some(recording) = self.recordings.get(&camera) else {
             return Ok(());
         };
-        let event = recording.event.clone();
+        let (event, shown) = (recording.event.clone(), recording.shown.clone());
         let begins = !recording.begun;
         let bytes = self.copies() * (piece.bytes.len() as u64 + CHUNK_OVERHEAD_BYTES);
         let step = |session: &mut Session<Committer>, txn: &mut Txn<'_>, clip: Option<ClipId>| {
             let clip = match clip {
                 Some(clip) if !begins => clip,
-                _ => session.start_clip(txn, &event.camera, &event.mime, event.started_unix_ms)?,
+                _ => session.start_clip(txn, &shown, &event.mime, event.started_unix_ms)?,
             };
             session.append_chunk(txn, clip, &piece.bytes, piece.captured_unix_ms)?;
             Ok(clip)

@@ -1,7 +1,7 @@
 //! Old clips make room for new ones, and the owner hears of it.
 
 use journal::ids::Channel;
-use journal::message::{DropReason, NoticeKind};
+use journal::message::{Alerts, DropReason, NoticeKind, Settings};
 use journal::{AppClipState, Taken};
 use wal::disk::Fault;
 
@@ -301,6 +301,7 @@ fn an_away_camera_reaches_the_phone_and_so_does_its_return() {
     let private = journal::message::Settings {
         privacy: true,
         event_seconds_max: None,
+        ..journal::message::Settings::default()
     };
     world.core.set(private, NOW_MS).unwrap();
     world.pass(30);
@@ -311,6 +312,7 @@ fn set_privacy(world: &mut World, privacy: bool) {
     let settings = journal::message::Settings {
         privacy,
         event_seconds_max: None,
+        ..journal::message::Settings::default()
     };
     world.core.set(settings, NOW_MS).unwrap();
 }
@@ -391,4 +393,77 @@ fn a_full_storage_is_said_out_of_what_is_held_back() {
     };
     assert_eq!(refused, Recorded::Not(Stop::Space));
     assert_eq!(alarms(&mut world), [NoticeKind::StorageFull]);
+}
+
+fn notified_of(alerts: Alerts) -> Settings {
+    Settings {
+        alerts,
+        ..Settings::default()
+    }
+}
+
+#[test]
+fn nobody_is_notified_of_what_the_owner_does_not_want_and_the_picture_comes_all_the_same() {
+    let mut world = World::paired();
+    let quiet = notified_of(Alerts {
+        motion: false,
+        ..Alerts::default()
+    });
+    world.core.set(quiet, NOW_MS).unwrap();
+    let alert = Alert {
+        camera: "door".into(),
+        started_unix_ms: 1_000,
+    };
+    let still = Still {
+        camera: "door".into(),
+        started_unix_ms: 1_000,
+        jpeg: bytes::Bytes::from_static(b"a picture"),
+    };
+    let said = world.core.handle_alert(&alert, 5).unwrap();
+    assert_eq!(said, Recorded::Not(Stop::Unwanted));
+    assert_eq!(world.core.handle_still(&still, 5).unwrap(), Recorded::Taken);
+    let _bytes = record(&mut world, 1);
+    assert!(alarms(&mut world).is_empty());
+    assert_eq!(world.core.status().unwrap().stopped, None, "no event stops");
+    world.core.set(Settings::default(), NOW_MS).unwrap();
+    assert_eq!(world.core.handle_alert(&alert, 5).unwrap(), Recorded::Taken);
+    assert_eq!(alarms(&mut world), [NoticeKind::Motion]);
+}
+
+/// What is still so when it is wanted again is said then, and what was told has its end told.
+#[test]
+fn an_alarm_that_is_wanted_again_is_said_if_it_still_holds() {
+    let mut world = World::paired();
+    let quiet = notified_of(Alerts {
+        camera_away: false,
+        storage_full: false,
+        ..Alerts::default()
+    });
+    world.core.set(quiet, NOW_MS).unwrap();
+    world.core.set_budget(Some(MIB));
+    for number in 0..5 {
+        let _bytes = record(&mut world, number);
+    }
+    assert!(!dropped(&mut world).is_empty());
+    world.core.handle_camera("door", AWAY, NOW_MS);
+    world.core.handle_camera("yard", AWAY, NOW_MS);
+    world.pass(20);
+    assert!(alarms(&mut world).is_empty());
+    // Nothing of it is owed by the next process either.
+    assert!(
+        !world
+            .core
+            .journal_ref()
+            .unwrap()
+            .alarms_owed()
+            .unwrap()
+            .is_full
+    );
+    world.core.handle_camera("yard", Presence::There, NOW_MS);
+    world.core.set(Settings::default(), NOW_MS).unwrap();
+    world.pass(20);
+    assert_eq!(alarms(&mut world), [NoticeKind::CameraAway], "of the door");
+    world.core.set(quiet, NOW_MS).unwrap();
+    world.core.handle_camera("door", Presence::There, NOW_MS);
+    assert_eq!(alarms(&mut world), [NoticeKind::CameraBack]);
 }

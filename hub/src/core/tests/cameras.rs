@@ -199,6 +199,7 @@ fn in_privacy_mode_and_at_a_constant_rate_nothing_is_said_beside_a_clip() {
     let privacy = |privacy| journal::message::Settings {
         privacy,
         event_seconds_max: None,
+        ..journal::message::Settings::default()
     };
     world.core.set(privacy(true), 7).unwrap();
     assert!(!world.core.is_recording(), "neither of both cameras");

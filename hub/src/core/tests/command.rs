@@ -29,6 +29,7 @@ fn limit(seconds: u32) -> Settings {
     Settings {
         privacy: false,
         event_seconds_max: Some(seconds),
+        ..Settings::default()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use journal::ids::{Channel, Line, LiveId};
-use journal::message::{LiveEnd, LiveStart, LiveWish, Settings};
+use journal::message::{CameraSettings, LiveEnd, LiveStart, LiveWish, Settings};
 use journal::{Follower, LiveArrival, LivePart, LivePiece, Session, Taken};
 
 use super::super::*;
@@ -27,10 +27,14 @@ impl Viewer {
 
     /// Says a wish; it is in the outbox.
     fn wish(&mut self, phone: &mut Phone, number: u8) {
+        self.wish_for("door", phone, number);
+    }
+
+    fn wish_for(&mut self, camera: &str, phone: &mut Phone, number: u8) {
         let mut txn = phone.journal().begin();
         let wish = LiveWish {
             id: LiveId([number; 16]),
-            camera: "door".into(),
+            camera: camera.into(),
         };
         self.session.send_watch(&mut txn, &wish).unwrap();
         drop(txn.commit(()).unwrap());
@@ -154,6 +158,31 @@ fn no_frame_is_sealed_before_the_session_is_durable() {
     );
 }
 
+/// A phone knows a camera by the name that it is shown; another name does not end what is watched.
+#[test]
+fn a_camera_is_watched_by_the_name_that_it_is_shown_and_a_rename_disturbs_nothing() {
+    let mut world = World::paired();
+    let door = ("door".to_owned(), None);
+    world.core.set_detections([door].into_iter().collect());
+    let name = |name: &str| CameraSettings {
+        name: Some(name.into()),
+        ..CameraSettings::default()
+    };
+    world.core.set_camera("door", name("Gate")).unwrap();
+    world.core.commit(NOW_MS).unwrap();
+    let mut viewer = first(&world);
+    let (core, phone) = world.ends();
+    viewer.wish_for("Gate", phone, 1);
+    assert_eq!(phone.send(core, viewer.line, NOW_MS), [Verdict::Taken]);
+    let board = core.live_board();
+    assert_eq!(board[&viewer.line].camera, "door");
+    core.set_camera("door", name("Drive")).unwrap();
+    core.commit(NOW_MS).unwrap();
+    assert_eq!(core.live_board(), board);
+    let session = board[&viewer.line].session;
+    assert!(seal(core, viewer.line, session, b"picture").is_some());
+}
+
 /// New keys in the middle of a group: what is left of it is of no use, and no reason to end the session.
 #[test]
 fn the_middle_of_a_group_is_not_sealed_in_a_session_that_it_did_not_begin_in() {
@@ -254,6 +283,7 @@ fn privacy_mode_ends_it_and_lets_none_begin() {
     let settings = Settings {
         privacy: true,
         event_seconds_max: None,
+        ..Settings::default()
     };
     core.set(settings, NOW_MS).unwrap();
     assert!(core.live_board().is_empty(), "not even before it is synced");

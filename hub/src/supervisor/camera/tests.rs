@@ -98,6 +98,7 @@ async fn set_privacy(sealer: &Sealer, privacy: bool) {
     let settings = journal::message::Settings {
         privacy,
         event_seconds_max: None,
+        ..journal::message::Settings::default()
     };
     let set = sealer.run(move |core, now| core.set(settings, now));
     set.await.unwrap();
