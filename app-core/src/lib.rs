@@ -72,5 +72,7 @@ pub use types::{
     HubId, HubStatus, NotRecorded, Notification, NotificationKind, OFFLINE_ADVICE, PairedHub,
     Pairing, Standing, Status, SyncMode, Thumbnail, hex,
 };
+/// In which network [`App::pair`] and [`App::pair_printed`] look for a hub.
+pub use pairing_lan::{Lan, Where as Nearby};
 /// For programs: what keeps a process and its files to itself.
 pub use wal::private;
