@@ -179,8 +179,10 @@ async fn a_phone_asks_under_no_name_of_its_own_and_pairs_where_it_was_answered()
         let asked_as = hub.answer_ask().await;
         (asked_as, hub.answer_pairing().await)
     };
-    let (paired, (asked_as, paired_as)) =
-        tokio::join!(within(app.pair_printed(&secret, Some(&address))), within(talks));
+    let (paired, (asked_as, paired_as)) = tokio::join!(
+        within(app.pair_printed(&secret, Some(&address))),
+        within(talks)
+    );
     assert_eq!(paired.unwrap().news, Pairing::New);
     assert_ne!(asked_as, paired_as);
 }

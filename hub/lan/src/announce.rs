@@ -128,7 +128,9 @@ impl Responder {
             return None;
         }
         self.silent_until_ms = now_ms + ANSWER_PAUSE_MS;
-        self.answer_at_ms = self.answer_at_ms.map(|at_ms| at_ms.max(self.silent_until_ms));
+        self.answer_at_ms = self
+            .answer_at_ms
+            .map(|at_ms| at_ms.max(self.silent_until_ms));
         Some(self.message(For::All { ttl_s: TTL_S }))
     }
 

@@ -45,7 +45,12 @@ impl Name {
             let label = label.as_bytes();
             let length = u8::try_from(label.len().min(LABEL_BYTES_MAX)).unwrap_or(0);
             bytes.push(length);
-            bytes.extend(label.iter().take(LABEL_BYTES_MAX).map(u8::to_ascii_lowercase));
+            bytes.extend(
+                label
+                    .iter()
+                    .take(LABEL_BYTES_MAX)
+                    .map(u8::to_ascii_lowercase),
+            );
         }
         Self(bytes)
     }
@@ -133,7 +138,9 @@ impl Record<'_> {
         let mut rest = self.packet.get(self.starts..self.ends)?;
         while let Some((length, more)) = rest.split_first() {
             let text = more.get(..usize::from(*length))?;
-            let value = text.strip_prefix(key).and_then(|text| text.strip_prefix(b"="));
+            let value = text
+                .strip_prefix(key)
+                .and_then(|text| text.strip_prefix(b"="));
             if value.is_some() {
                 return value;
             }
@@ -318,7 +325,9 @@ impl Writer {
     pub(crate) fn text(&mut self, (name, class): (&Name, u16), ttl_s: u32, text: &str) {
         self.record((name, TYPE_TXT, class), ttl_s, |writer| {
             let text = text.as_bytes().get(..255).unwrap_or(text.as_bytes());
-            writer.bytes.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
+            writer
+                .bytes
+                .push(u8::try_from(text.len()).unwrap_or(u8::MAX));
             writer.bytes.extend_from_slice(text);
         });
     }

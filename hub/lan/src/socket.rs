@@ -88,11 +88,7 @@ impl Where {
 }
 
 /// Announces an offer while `work` goes on, and says goodbye when that ends or is dropped.
-pub async fn announce_while<T>(
-    lan: Lan,
-    said: Announcement,
-    work: impl Future<Output = T>,
-) -> T {
+pub async fn announce_while<T>(lan: Lan, said: Announcement, work: impl Future<Output = T>) -> T {
     let socket = match responder_socket(lan) {
         Ok(socket) => socket,
         Err(error) => {

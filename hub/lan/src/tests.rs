@@ -284,5 +284,7 @@ async fn an_offer_is_found_while_it_is_open_and_its_end_is_said() {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, heard).await.expect("goodbye");
+    tokio::time::timeout(PATIENCE, heard)
+        .await
+        .expect("goodbye");
 }
