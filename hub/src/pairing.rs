@@ -4,7 +4,7 @@
 //! One offer at a time, for a bounded time, with bounded messages and a bounded number and rate of
 //! tries. Whatever a stranger does costs the stranger a wait and changes nothing; when the offer is
 //! over, for whatever reason, it is ended durably. While it is open, the hub says so in its network
-//! ([`nearby`]). A paired phone may pass such a code on ([`Inviter`]); whoever
+//! (`nearby`). A paired phone may pass such a code on ([`Inviter`]); whoever
 //! reads it answers here all the same. This room must never log the code.
 
 mod addresses;
