@@ -31,6 +31,7 @@ pub mod metrics;
 pub mod motion;
 pub mod output;
 pub mod pairing;
+pub mod person;
 pub mod phones;
 pub mod picture;
 pub mod probe;

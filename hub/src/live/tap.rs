@@ -103,7 +103,7 @@ impl Tap {
             CameraEvent::AccessUnit(unit) => self.handle_unit(unit),
             CameraEvent::Sound(unit) => self.handle_sound(unit),
             CameraEvent::EventEnded(_) | CameraEvent::Trouble(_) => self.handle_gap(),
-            CameraEvent::Thumbnail(_) => {}
+            CameraEvent::Thumbnail(_) | CameraEvent::Person(_) => {}
         }
     }
 }
