@@ -1,7 +1,7 @@
 //! Tells the hub's own network that it pairs, while an offer is open.
 //!
 //! What is said is in `pairing_lan`; where is decided here. It must never be said in a network in which the hub does not
-//! listen, and no pairing may fail because of it.
+//! listen, unless its owner names one, and no pairing may fail because of it.
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};

@@ -111,6 +111,9 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
 }
 
 #[cfg(test)]
+pub(super) use tests::Guess;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::person::Look;
@@ -175,6 +178,3 @@ mod tests {
         assert!(of.looking.is_some());
     }
 }
-
-#[cfg(test)]
-pub(super) use tests::Guess;
