@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use journal::ids::{Channel as JournalChannel, Line, PairingId};
 use journal::{AppPairing, Taken};
+use pairing_lan::Where;
 use tokio::sync::{Mutex, watch};
 
 use crate::clock::Clock;
@@ -61,6 +62,8 @@ pub struct AppOptions {
     /// A hub that has not answered for so long looks offline ([`Event::LooksOffline`]); 15 minutes unless somebody
     /// says otherwise, six hours at most.
     pub offline_after: Duration,
+    /// In which network a hub is looked for that pairs; the one of the default route unless somebody says otherwise.
+    pub nearby: Where,
 }
 
 impl Default for AppOptions {
@@ -69,6 +72,7 @@ impl Default for AppOptions {
             creation: Creation::default(),
             opened_by: OpenedBy::default(),
             offline_after: Duration::from_millis(OFFLINE_AFTER_MS),
+            nearby: Where::default(),
         }
     }
 }
@@ -88,6 +92,8 @@ pub(crate) struct Shared {
     orders: watch::Sender<u64>,
     /// Who watches live.
     pub(crate) viewers: Arc<Viewers>,
+    /// Where a hub is looked for that pairs.
+    pub(crate) nearby: Where,
 }
 
 impl Shared {
@@ -181,6 +187,7 @@ impl App {
             offline: std::sync::Mutex::default(),
             orders: watch::channel(0).0,
             viewers: Arc::new(Viewers::default()),
+            nearby: options.nearby,
         };
         let now_unix_s = clock.unix_s();
         let expire = shared.engine.read(move |core, _shell| {
@@ -214,11 +221,16 @@ impl App {
     }
 
     /// Pairs by the secret that is printed on a hub (`SECLUSODEVICE1:...`) with the hub at `address`
-    /// (`host:port`), while that is in pairing mode. After an interruption, call it again, as [`Self::pair`].
+    /// (`host:port`), while that is in pairing mode. Without an address the hub is looked for in the local network
+    /// ([`AppOptions::nearby`]). After an interruption, call it again, as [`Self::pair`].
     ///
     /// # Errors
     /// As [`Self::pair`].
-    pub async fn pair_printed(&self, secret: &str, address: &str) -> Result<PairedHub, AppError> {
+    pub async fn pair_printed(
+        &self,
+        secret: &str,
+        address: Option<&str>,
+    ) -> Result<PairedHub, AppError> {
         let _alone = self.shared.network.lock().await;
         pairing::pair_printed(&self.shared, secret, address).await
     }

@@ -25,7 +25,7 @@
 //!
 //! The public interface is: [`App`] with [`AppOptions`], [`Events`] with [`Event`], the plain values
 //! ([`ClipId`], [`Clip`], [`Thumbnail`], [`Status`], [`Command`], ...), and [`AppError`] whose [`AppError::kind`] says what the
-//! caller must do. No type of the journal or of the network is in it. ([`mod@core`] is for the
+//! caller must do. No type of the journal or of the relay is in it. ([`mod@core`] is for the
 //! crash tests alone.)
 //!
 //! This crate must never show a fact before it is durable, never ack what is not, and never read a
@@ -69,6 +69,8 @@ pub use event::{EVENTS_WAITING_MAX, Event, Events};
 pub use export::ClipReader;
 pub use invite::{AddedPhone, InviteCode, InviteFailure};
 pub use live::{LiveEvent, LiveStop, LiveView};
+/// In which network [`App::pair`] and [`App::pair_printed`] look for a hub.
+pub use pairing_lan::{Lan, Where as Nearby};
 pub use types::{
     CameraReport, Channel, ChannelKeys, Clip, ClipId, ClipState, Exported, HUB_WAIT_MS, Heartbeat,
     HubId, HubStatus, NotRecorded, Notification, NotificationKind, OFFLINE_ADVICE, PairedHub,

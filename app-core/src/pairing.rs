@@ -4,12 +4,14 @@
 //! Messages go over one bidirectional QUIC stream to the hub, whose key is in the code; each is its
 //! length (4 bytes, big endian) and its bytes. This room must never show the code to anybody.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use journal::ids::PairingId;
 use journal::pairing::{AppNext, Ask, PAIRING_MESSAGE_BYTES_MAX};
 use journal::{AppPairing, DeviceSecret, JournalError, Offer, PairingMessage};
+use pairing_lan::{Browse, OfferTag};
 use relay_client::rpk::{self, EndpointLimits, RpkError};
 use relay_client::{Identity, RelayAddress};
 use tokio::time::timeout;
@@ -44,40 +46,98 @@ const HANG_UP_TIMEOUT: Duration = Duration::from_secs(1);
 /// Addresses of a hub that are tried, and addresses of one name.
 const ADDRESSES_MAX: usize = 8;
 
+/// What is found in the local network is tried so much later than what the code says, which mostly holds.
+const HEAD_START: Duration = Duration::from_millis(300);
+/// How long the network is still asked when nobody answers where the code says.
+const LAST_LOOK: Duration = Duration::from_millis(1_500);
+/// How long a hub that was found there may take to answer: whoever else is there may have said so.
+const FOUND_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long somebody without an address looks for hubs that pair.
+const LOOK_AROUND: Duration = Duration::from_secs(10);
+
 pub(crate) async fn pair(shared: &Arc<Shared>, code: &str) -> Result<PairedHub, AppError> {
     let offer = Offer::from_text(code).map_err(|error| AppError::from_pairing(&error))?;
     pair_by(shared, offer, None).await
 }
 
 /// Pairs by the secret that is printed on the hub: asks the hub at `address`, which must be in pairing mode,
-/// for the code that it shows, then goes on as if that had been scanned.
+/// for the code that it shows, then goes on as if that had been scanned. Without an address, asks every hub
+/// that is found in the local network.
 pub(crate) async fn pair_printed(
     shared: &Arc<Shared>,
     secret: &str,
-    address: &str,
+    address: Option<&str>,
 ) -> Result<PairedHub, AppError> {
     let secret = DeviceSecret::from_text(secret).map_err(|error| AppError::from_pairing(&error))?;
+    let (offer, at) = match address {
+        Some(address) => {
+            let offer = ask_for_code(shared, &secret, address, CONNECT_TIMEOUT).await?;
+            (offer, address.to_owned())
+        }
+        None => ask_around(shared, &secret).await?,
+    };
+    pair_by(shared, offer, Some(&at)).await
+}
+
+async fn ask_around(
+    shared: &Arc<Shared>,
+    secret: &DeviceSecret,
+) -> Result<(Offer, String), AppError> {
+    let mut search = look_for(shared, None).map_err(|why| {
+        AppError::Network(format!(
+            "the local network cannot be asked for hubs ({why}); give the hub's address"
+        ))
+    })?;
+    let mut last = AppError::Network(
+        "no hub in pairing mode was found in this network; run `secluso-hub pair`, or give the hub's address".into(),
+    );
+    let looking = async {
+        loop {
+            let at = search.next().await.to_string();
+            match ask_for_code(shared, secret, &at, FOUND_TIMEOUT).await {
+                Ok(offer) => return (offer, at),
+                Err(error) => last = error,
+            }
+        }
+    };
+    let found = timeout(LOOK_AROUND, looking).await;
+    found.map_err(|_elapsed| last)
+}
+
+/// Where hubs in pairing mode are: of this offer, or any.
+fn look_for(shared: &Shared, tag: Option<OfferTag>) -> Result<Browse, String> {
+    let lan = shared.nearby.lan().ok_or("there is none")?;
+    let mut id = [0; 2];
+    wal::OsDice.fill(&mut id);
+    Browse::start(lan, tag, u16::from_be_bytes(id)).map_err(|error| error.to_string())
+}
+
+async fn ask_for_code(
+    shared: &Arc<Shared>,
+    secret: &DeviceSecret,
+    address: &str,
+    wait: Duration,
+) -> Result<Offer, AppError> {
     let ask = shared
         .engine
         .read(|core, _shell| Ok(Ask::new(core.journal())))
         .await?;
     let addresses = [address.to_owned()];
-    let mut hub = HubTalk::connect(&addresses, None, &passer_by(), CONNECT_TIMEOUT).await?;
+    let mut hub = HubTalk::connect(&addresses, None, &passer_by(), wait).await?;
     let answer = hub.ask(&PairingMessage::Ask(ask.clone())).await;
     let peer = rpk::peer_id(&hub.connection);
     // The hub hears one phone at a time, and this one comes again with the code.
     hub.end().await;
-    let offer = match answer? {
+    match answer? {
         PairingMessage::Offered(offered) => secret
             .open(&ask, &offered, peer)
-            .map_err(|error| AppError::from_pairing(&error))?,
-        _ => return Err(AppError::refused()),
-    };
-    pair_by(shared, offer, Some(address)).await
+            .map_err(|error| AppError::from_pairing(&error)),
+        _ => Err(AppError::refused()),
+    }
 }
 
-/// A name for one talk: whoever answers at an address that was typed need not be the hub, and is not told by
-/// which name the relay knows this phone.
+/// A name for one talk: whoever answers at an address that was typed or found need not be the hub, and is not told
+/// by which name the relay knows this phone.
 fn passer_by() -> Identity {
     let mut seed = Zeroizing::new([0_u8; 32]);
     wal::OsDice.fill(seed.as_mut_slice());
@@ -225,7 +285,7 @@ async fn talk_once(
         next => next,
     };
     let wait = attempt.connect_timeout();
-    let mut hub = match HubTalk::connect(addresses, Some(offer.hub), identity, wait).await {
+    let mut hub = match reach(shared, offer, addresses, identity, wait).await {
         Ok(hub) => hub,
         Err(error @ AppError::Network(_)) => return Err(Trouble::Connection(error)),
         Err(error) => return Err(Trouble::Other(error)),
@@ -282,6 +342,53 @@ async fn converse(
         Ok::<_, JournalError>(pairing.into_inner())
     });
     pairing.await
+}
+
+/// Connects to the hub where it is said to be, or else where it is found in the local network: it may have another
+/// address than when the code was made.
+async fn reach(
+    shared: &Shared,
+    offer: &Offer,
+    addresses: &[String],
+    identity: &Identity,
+    wait: Duration,
+) -> Result<HubTalk, AppError> {
+    let mut said = pin!(HubTalk::connect(addresses, Some(offer.hub), identity, wait));
+    let looking = async {
+        tokio::time::sleep(HEAD_START).await;
+        nearby(shared, offer, identity).await
+    };
+    let mut found = pin!(timeout(wait, looking));
+    tokio::select! {
+        biased;
+        said = &mut said => match said {
+            Ok(hub) => Ok(hub),
+            Err(error) => {
+                let found = timeout(LAST_LOOK, found).await.ok();
+                found.and_then(Result::ok).flatten().ok_or(error)
+            }
+        },
+        found = &mut found => match found.ok().flatten() {
+            Some(hub) => Ok(hub),
+            None => said.await,
+        },
+    }
+}
+
+/// The hub of this offer in the local network, whenever it is there; `None` if nobody can be asked.
+async fn nearby(shared: &Shared, offer: &Offer, identity: &Identity) -> Option<HubTalk> {
+    let search = look_for(shared, Some(OfferTag(offer.lan_tag())));
+    let mut search = search
+        .inspect_err(|why| tracing::debug!(why, "the local network is not asked"))
+        .ok()?;
+    loop {
+        let at = search.next().await;
+        match HubTalk::open(at, Some(offer.hub), identity, FOUND_TIMEOUT).await {
+            Ok(hub) => return Some(hub),
+            // Anybody may repeat what the hub said.
+            Err(error) => tracing::debug!(%error, "there is no hub where one was found"),
+        }
+    }
 }
 
 /// One stream to the hub.

@@ -260,6 +260,7 @@ impl Notification {
                 NoticeKind::StorageFull => NotificationKind::StorageFull,
                 NoticeKind::CameraAway => NotificationKind::CameraAway,
                 NoticeKind::CameraBack => NotificationKind::CameraBack,
+                NoticeKind::Person => NotificationKind::Person,
             },
             started_unix_ms: found.what.started_unix_ms,
             received_unix_ms: found.what.taken_unix_ms,
@@ -280,10 +281,13 @@ pub enum NotificationKind {
     CameraAway,
     /// A camera that was away is there again.
     CameraBack,
+    /// Behind the notification of an event: a person is likely in its picture. A program's guess: that there is none of
+    /// these says nothing.
+    Person,
 }
 
 impl NotificationKind {
-    /// The word for programs: `motion`, `storage_full`, `camera_away` or `camera_back`.
+    /// The word for programs: `motion`, `storage_full`, `camera_away`, `camera_back` or `person`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -291,6 +295,7 @@ impl NotificationKind {
             Self::StorageFull => "storage_full",
             Self::CameraAway => "camera_away",
             Self::CameraBack => "camera_back",
+            Self::Person => "person",
         }
     }
 }

@@ -2,11 +2,13 @@
 
 mod support;
 
+use std::io::Write as _;
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use app_core::{
     App, AppError, AppOptions, ClipState, Creation, ErrorKind, Event, Events, HUB_WAIT_MS,
-    HubStatus, OpenedBy, Pairing, Standing, SyncMode,
+    HubStatus, Lan, Nearby, OpenedBy, Pairing, Standing, SyncMode,
 };
 use support::{After, HUB_VERSION, Hub, Relay, Says, within};
 use wire::frame::Revocation;
@@ -177,10 +179,56 @@ async fn a_phone_asks_under_no_name_of_its_own_and_pairs_where_it_was_answered()
         let asked_as = hub.answer_ask().await;
         (asked_as, hub.answer_pairing().await)
     };
-    let (paired, (asked_as, paired_as)) =
-        tokio::join!(within(app.pair_printed(&secret, &address)), within(talks));
+    let (paired, (asked_as, paired_as)) = tokio::join!(
+        within(app.pair_printed(&secret, Some(&address))),
+        within(talks)
+    );
     assert_eq!(paired.unwrap().news, Pairing::New);
     assert_ne!(asked_as, paired_as);
+}
+
+/// By real multicast, on loopback: where the code names no place at which anybody answers, and where there is no code but
+/// the secret that is printed on the hub.
+#[tokio::test]
+async fn a_hub_that_says_that_it_pairs_is_found_without_an_address() {
+    let free = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    let lan = Lan {
+        interface: Ipv4Addr::LOCALHOST,
+        port: free.local_addr().unwrap().port(),
+    };
+    drop(free);
+    if let Err(error) = lan.check() {
+        let test = "a_hub_that_says_that_it_pairs_is_found_without_an_address";
+        let line = format!("\nNOT COVERED: {test}: no multicast on loopback ({error})\n");
+        let _gone = std::io::stderr().write_all(line.as_bytes());
+        return;
+    }
+    let relay = Relay::start().await;
+    for is_printed in [false, true] {
+        let mut hub = Hub::join(&relay).await;
+        let place = tempfile::tempdir().unwrap();
+        let options = AppOptions {
+            nearby: Nearby::At(lan),
+            ..AppOptions::default()
+        };
+        let app = App::open(place.path().join("app"), options).await.unwrap();
+        let (code, secret, said) = hub.offer_nearby(&relay).await;
+        let talks = async {
+            if is_printed {
+                let _asked_as = hub.answer_ask().await;
+            }
+            hub.answer_pairing().await
+        };
+        let pairs = async {
+            match is_printed {
+                false => app.pair(&code).await,
+                true => app.pair_printed(&secret, None).await,
+            }
+        };
+        let both = async { tokio::join!(pairs, talks) };
+        let (paired, _as) = within(pairing_lan::announce_while(lan, said, both)).await;
+        assert_eq!(paired.unwrap().news, Pairing::New, "{is_printed}");
+    }
 }
 
 #[tokio::test]

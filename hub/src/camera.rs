@@ -19,6 +19,7 @@
 //! EventStarted  (AccessUnit | Sound)*  EventEnded     any number of times
 //!               Thumbnail                             of an event that has started, at most once, also
 //!                                                     when it has ended
+//!               Person                                behind the Thumbnail, at most once
 //!               Trouble                               at any place; inside an event EventEnded{CutOff}
 //!                                                     follows
 //! None                                                the source is over and stays over
@@ -228,6 +229,8 @@ pub enum CameraEvent {
     Sound(AudioUnit),
     /// The picture that stands for an event.
     Thumbnail(EventPicture),
+    /// A person is likely in the picture of the event that began then, milliseconds since 1970.
+    Person(u64),
     /// The event is over.
     EventEnded(EventEnd),
     /// The source failed. Inside an event, `EventEnded(CutOff)` follows.

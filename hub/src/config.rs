@@ -6,13 +6,14 @@
 pub mod detection;
 mod duration;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use journal::Suite;
 use journal::message::CLIP_DAYS;
+use pairing_lan::{Lan, Where};
 use relay_client::RelayAddress;
 use serde::Deserialize;
 use toml::Spanned;
@@ -87,6 +88,8 @@ pub struct PairingConfig {
     pub suite: Suite,
     /// How long a code lasts.
     pub offer: Duration,
+    /// In which network it is said that a code is open, without saying which.
+    pub announce: Where,
 }
 
 /// Sizes on disk.
@@ -188,6 +191,8 @@ struct PairingTable {
     addresses: Option<Vec<String>>,
     suite: Option<SuiteName>,
     offer_seconds: Option<u64>,
+    announce: Option<bool>,
+    interface: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -334,7 +339,34 @@ fn pairing(table: PairingTable, bad: Bad<'_>) -> Result<PairingConfig, ConfigErr
             Some(SuiteName::XWing) | None => Suite::XWing,
         },
         offer: Duration::from_secs(offer_seconds),
+        announce: announce(table.announce, table.interface.as_deref(), bad)?,
     })
+}
+
+fn announce(
+    wanted: Option<bool>,
+    interface: Option<&str>,
+    bad: Bad<'_>,
+) -> Result<Where, ConfigError> {
+    let Some(interface) = interface else {
+        return Ok(match wanted {
+            Some(false) => Where::Nowhere,
+            Some(true) | None => Where::DefaultRoute,
+        });
+    };
+    match interface.parse::<Ipv4Addr>() {
+        _ if wanted == Some(false) => Err(bad(
+            "interface",
+            "nothing is announced; set announce = true too, or remove it".into(),
+        )),
+        Ok(address) if !address.is_unspecified() && !address.is_multicast() => {
+            Ok(Where::At(Lan::at(address)))
+        }
+        _ => Err(bad(
+            "interface",
+            "not an IPv4 address of this machine; for example 192.168.1.20".into(),
+        )),
+    }
 }
 
 fn silence(table: &PhonesTable, bad: Bad<'_>) -> Result<SilenceLimits, ConfigError> {

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use journal::{Journal, PairingState};
+use pairing_lan::{Lan, Where};
 use relay_client::{Admission, Identity};
 use serde_json::{Value, json};
 use wire::Certificate;
@@ -120,6 +121,9 @@ pub async fn run(path: &Path, format: Format) -> Result<(), Failure> {
             let is_running = control::is_running(&config.state_dir).await;
             if let Some(address) = config.metrics {
                 report.add("metrics", operation::metrics(address, is_running));
+            }
+            if let Where::At(lan) = config.pairing.announce {
+                report.add("pairing interface", announced_at(lan));
             }
             let privacy = if is_running {
                 report.add(
@@ -362,6 +366,17 @@ fn open(config: &Config, report: &mut Report) -> Option<Journal> {
         },
     );
     Some(journal)
+}
+
+/// Pairing goes on without, so it is never bad.
+fn announced_at(lan: Lan) -> Finding {
+    match lan.check() {
+        Ok(()) => Finding::Good(format!("an open code is announced at {}", lan.interface)),
+        Err(error) => Finding::Warning(format!(
+            "an open code cannot be announced at {}: {error}; correct [pairing] interface",
+            lan.interface
+        )),
+    }
 }
 
 async fn pairing_and_relay(config: &Config, journal: &Journal, report: &mut Report) {

@@ -32,6 +32,7 @@ pub mod motion;
 pub mod moving;
 pub mod output;
 pub mod pairing;
+pub mod person;
 pub mod phones;
 pub mod picture;
 pub mod probe;

@@ -3,13 +3,15 @@
 //!
 //! One offer at a time, for a bounded time, with bounded messages and a bounded number and rate of
 //! tries. Whatever a stranger does costs the stranger a wait and changes nothing; when the offer is
-//! over, for whatever reason, it is ended durably. A paired phone may pass such a code on ([`Inviter`]); whoever
+//! over, for whatever reason, it is ended durably. While it is open, the hub says so in its network
+//! (`nearby`). A paired phone may pass such a code on ([`Inviter`]); whoever
 //! reads it answers here all the same. This room must never log the code.
 
 mod addresses;
 mod bucket;
 mod invited;
 mod listener;
+mod nearby;
 mod turn;
 
 use std::future::Future;
@@ -20,6 +22,7 @@ use std::time::Duration;
 use journal::ids::OfferId;
 use journal::pairing::{OfferEnd, OfferTerms, PHONES_MAX};
 use journal::{Durable, HubPairing, JournalError, Offer, PairingError};
+use pairing_lan::OfferTag;
 use relay_client::{Identity, rpk};
 use tokio::sync::mpsc;
 use wire::Invitation;
@@ -196,20 +199,24 @@ impl<'a, C: Clock> Place<'a, C> {
         };
         // Whoever asked may have gone: then `stop` says so.
         let _gone = steps.send(step).await;
-        let served = tokio::select! {
-            biased;
-            () = stop => None,
-            served = tokio::time::timeout(
-                config.offer,
-                listener::serve(
-                    &endpoint,
-                    self.sealer,
-                    self.clock,
-                    tries,
-                    Awaited::By(offer.offer),
-                ),
-            ) => Some(served),
+        let listening = async {
+            tokio::select! {
+                biased;
+                () = stop => None,
+                served = tokio::time::timeout(
+                    config.offer,
+                    listener::serve(
+                        &endpoint,
+                        self.sealer,
+                        self.clock,
+                        tries,
+                        Awaited::By(offer.offer),
+                    ),
+                ) => Some(served),
+            }
         };
+        let tag = Some(OfferTag(offer.lan_tag()));
+        let served = nearby::announced_while(config, port, tag, listening).await;
         let ended = self.end(offer.offer).await;
         endpoint.close(0_u32.into(), b"");
         // The last answer must leave before the process may.

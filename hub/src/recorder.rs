@@ -178,6 +178,7 @@ impl Recorder {
                 Ok(())
             }
             CameraEvent::Thumbnail(picture) => self.thumbnail(picture).await,
+            CameraEvent::Person(started_unix_ms) => self.person(started_unix_ms).await,
             CameraEvent::EventEnded(end) => {
                 self.completed += u64::from(end == EventEnd::Completed);
                 self.end(end).await
@@ -200,6 +201,18 @@ impl Recorder {
             .say(move |core, now| core.handle_alert(&alert, now))
             .await;
         judge_aside(said, "a notification")
+    }
+
+    /// Tells the phones a hint about an event of which they were told.
+    async fn person(&mut self, started_unix_ms: u64) -> Result<(), SealerError> {
+        let alert = Alert {
+            camera: self.name.clone(),
+            started_unix_ms,
+        };
+        let said = self
+            .say(move |core, now| core.handle_person(&alert, now))
+            .await;
+        judge_aside(said, "a hint at a person")
     }
 
     /// Hands the picture of an event over, while its clip is being recorded.

@@ -15,6 +15,7 @@
 //! still has to become a JPEG.
 
 mod eyes;
+mod hint;
 mod wanted;
 
 use std::collections::VecDeque;
@@ -33,8 +34,10 @@ use crate::detector::Mode;
 use crate::events::{Effect, EventMachine, Sighting};
 use crate::media::{MediaUnit, Tracks};
 use crate::motion::{MinuteOfDay, MotionSettings};
+use crate::person::Score;
 pub use eyes::Eyes;
 use eyes::{Answer, Job, Seen};
+use hint::Hints;
 pub use wanted::Wanted;
 
 /// Pictures that wait for the eyes.
@@ -88,6 +91,8 @@ enum Step {
     /// The eyes have panicked.
     Blind,
     Due,
+    /// Whether there is a person; `None`: nobody knows.
+    Hint(Option<Score>),
     Settings(Box<Detection>),
     Item(Result<Option<SourceItem>, CameraError>),
 }
@@ -109,6 +114,8 @@ pub struct Watcher<C> {
     waiting_bytes: usize,
     /// A verdict that waits for a JPEG.
     seen: Option<Seen>,
+    /// Who is asked about the pictures of events, if anybody is.
+    hints: Option<Hints>,
     /// When the event began, by the wall clock, whose kept picture is to become a JPEG.
     owes_picture: Option<u64>,
     /// The same of the event that began last.
@@ -159,6 +166,7 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             seen: None,
+            hints: None,
             owes_picture: None,
             started_unix_ms: 0,
             ready: VecDeque::new(),
@@ -187,6 +195,7 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
                     None => Step::Blind,
                 },
                 () = sleep(&self.clock, due) => Step::Due,
+                hint = hint::answered(&mut self.hints) => Step::Hint(hint),
                 detection = wanted::changed(&mut self.wanted) => Step::Settings(Box::new(detection)),
                 item = self.source.next_item(), if !self.is_over => Step::Item(item),
             };
@@ -195,6 +204,7 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
                 Step::Answer(eyes, answer) => self.handle_answer(eyes, answer, now),
                 Step::Blind => self.go_blind(now),
                 Step::Due => self.machine.handle_timeout(now),
+                Step::Hint(score) => self.handle_hint(score, now),
                 Step::Settings(detection) => self.handle_settings(*detection, now),
                 Step::Item(item) => self.handle_item(item, now),
             }
@@ -344,7 +354,7 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
             Answer::Seen(seen) => {
                 self.seen = seen.filter(|_| !self.is_over && self.watching.is_on);
             }
-            Answer::Jpeg(jpeg) => self.send_picture(jpeg),
+            Answer::Jpeg(jpeg) => self.send_picture(jpeg, now),
         }
         // ORDER: the picture of the event before is out before a verdict may keep another one.
         if self.owes_picture.is_none()
@@ -359,15 +369,25 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
         }
     }
 
-    fn send_picture(&mut self, jpeg: Result<Vec<u8>, crate::thumbnail::ThumbnailError>) {
+    fn send_picture(
+        &mut self,
+        jpeg: Result<Vec<u8>, crate::thumbnail::ThumbnailError>,
+        now: Duration,
+    ) {
         let Some(started_unix_ms) = self.owes_picture.take() else {
             return;
         };
         match jpeg {
-            Ok(jpeg) => self.ready.push_back(CameraEvent::Thumbnail(EventPicture {
-                started_unix_ms,
-                jpeg: Bytes::from(jpeg),
-            })),
+            Ok(jpeg) => {
+                let jpeg = Bytes::from(jpeg);
+                if let Some(hints) = &mut self.hints {
+                    hints.ask(started_unix_ms, jpeg.clone(), now);
+                }
+                self.ready.push_back(CameraEvent::Thumbnail(EventPicture {
+                    started_unix_ms,
+                    jpeg,
+                }));
+            }
             Err(error) => tracing::warn!(%error, "an event has no thumbnail"),
         }
     }

@@ -231,6 +231,8 @@ pub enum NoticeKind {
     CameraAway,
     /// A camera of which that was said is there again.
     CameraBack,
+    /// Behind the first word of an event: a person is likely in its picture. A hint, and no more.
+    Person,
 }
 
 impl NoticeKind {
@@ -238,7 +240,7 @@ impl NoticeKind {
     #[must_use]
     pub fn is_event(self) -> bool {
         match self {
-            Self::Motion => true,
+            Self::Motion | Self::Person => true,
             Self::StorageFull | Self::CameraAway | Self::CameraBack => false,
         }
     }

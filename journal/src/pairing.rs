@@ -125,6 +125,8 @@ const QR_BYTES_MAX: usize = 2048;
 /// Longest text of a code, in bytes.
 pub const CODE_BYTES_MAX: usize = QR_PREFIX.len() + QR_BYTES_MAX;
 pub(crate) const CHECKSUM_BYTES: usize = 4;
+/// Length of what an offer is announced by in the hub's network, in bytes.
+pub const LAN_TAG_BYTES: usize = 8;
 
 /// What went wrong in a pairing, for logs and tests. People and the other side are told
 /// [`REFUSAL`] and nothing else.
@@ -278,6 +280,20 @@ impl Offer {
             true => &[],
             false => self.secret.as_slice(),
         }
+    }
+
+    /// By which a hub announces this offer in its network, so that who has read the code, and nobody else, knows it
+    /// there. Everybody may hear it: the secret cannot be had from it, nor is it used for anything else.
+    pub fn lan_tag(&self) -> [u8; LAN_TAG_BYTES] {
+        let derived = derive(
+            self.secret.as_slice(),
+            &[b"secluso pairing lan tag v1", &self.offer.0],
+        );
+        let mut tag = [0; LAN_TAG_BYTES];
+        tag.iter_mut()
+            .zip(derived.as_slice())
+            .for_each(|(to, from)| *to = *from);
+        tag
     }
 }
 

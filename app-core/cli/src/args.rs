@@ -1,5 +1,6 @@
 //! The command line. What is not written here cannot be asked for.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -32,14 +33,19 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Pair with the hub that shows this code. Again with the same code after an interruption: it goes on.
-    #[command(after_help = "Example: secluso-app pair - < code.txt")]
+    #[command(
+        after_help = "Example: secluso-app pair - < code.txt\n\nIf nobody answers where the code says, the hub is looked for in this network (mDNS)."
+    )]
     Pair {
         /// The text of the code (SECLUSO1:...), or `-` to read it from stdin, where `ps` does not see it.
         code: String,
-        /// Where the hub listens while it pairs: what `-` reads is then the secret printed on it
-        /// (SECLUSODEVICE1:...), which is taken from nowhere else.
+        /// Where the hub listens while it pairs, if it is not found in this network: for the secret that is printed on it
+        /// (SECLUSODEVICE1:...), which is taken from stdin alone.
         #[arg(long, value_name = "HOST:PORT")]
         at: Option<String>,
+        /// Look for the hub in the network in which this machine has that address, and not in its default route's.
+        #[arg(long, value_name = "ADDRESS")]
+        interface: Option<Ipv4Addr>,
     },
     /// Fetch what the hub sent, and ack it.
     #[command(after_help = "Example: secluso-app sync --follow --json")]

@@ -5,7 +5,9 @@ use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use app_core::{App, AppError, AppOptions, ClipId, Creation, ErrorKind, Events, SyncMode};
+use app_core::{
+    App, AppError, AppOptions, ClipId, Creation, ErrorKind, Events, Lan, Nearby, SyncMode,
+};
 use clap::CommandFactory;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -148,16 +150,20 @@ fn state_dir(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
 
 async fn work(dir: &Path, command: Command, style: Style) -> Result<(), Failure> {
     match command {
-        Command::Pair { code, at } => {
+        Command::Pair {
+            code,
+            at,
+            interface,
+        } => {
             let code = read_code(code)?;
-            if at.is_none() && code.trim().starts_with(PRINTED) {
-                let what = "this is the secret that is printed on a hub; add --at HOST:PORT, where that hub listens while `secluso-hub pair` runs";
-                return Err(Failure::Usage(what.into()));
-            }
-            let app = App::open(dir, AppOptions::default()).await?;
-            let paired = match at {
-                Some(address) => app.pair_printed(&code, &address).await?,
-                None => app.pair(&code).await?,
+            let options = AppOptions {
+                nearby: interface.map_or(Nearby::DefaultRoute, |at| Nearby::At(Lan::at(at))),
+                ..AppOptions::default()
+            };
+            let app = App::open(dir, options).await?;
+            let paired = match at.is_some() || code.trim().starts_with(PRINTED) {
+                true => app.pair_printed(&code, at.as_deref()).await?,
+                false => app.pair(&code).await?,
             };
             style.paired(&paired)?;
         }

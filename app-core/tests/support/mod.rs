@@ -1,7 +1,7 @@
 //! A relay in this process, and a hub that has a journal and a network but no camera.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -18,6 +18,7 @@ use journal::{
     AppPairing, Committer, DeviceSecret, HubPairing, Journal, PairingMessage, Received, Role,
     Session, Suite, Takes,
 };
+use pairing_lan::{Announcement, OfferTag};
 use relay::server::Server;
 use relay::{admission, config::Config};
 use relay_client::rpk::{self, EndpointLimits};
@@ -170,6 +171,24 @@ impl Hub {
         let secret = self.journal.device().unwrap().secret;
         let secret = DeviceSecret::from_bytes(&secret).unwrap();
         (secret.to_text().as_str().to_owned(), address)
+    }
+
+    /// As [`Self::offer_elsewhere`]: the code, the secret, and what a hub says of it in its network.
+    pub(crate) async fn offer_nearby(&mut self, relay: &Relay) -> (String, String, Announcement) {
+        let code = self
+            .offer_at(relay, |_address| vec!["nowhere".into()])
+            .await;
+        let offer = journal::Offer::from_text(&code).unwrap();
+        let listener = self.listener.as_ref().unwrap();
+        let said = Announcement {
+            instance: relay::server::random_bytes(),
+            tag: OfferTag(offer.lan_tag()),
+            address: Ipv4Addr::LOCALHOST,
+            port: listener.local_addr().unwrap().port(),
+        };
+        let secret = self.journal.device().unwrap().secret;
+        let secret = DeviceSecret::from_bytes(&secret).unwrap();
+        (code, secret.to_text().as_str().to_owned(), said)
     }
 
     async fn offer_at(

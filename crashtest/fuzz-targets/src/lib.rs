@@ -12,6 +12,7 @@
 
 mod camera;
 mod input;
+mod lan;
 mod line;
 mod log;
 mod media;
@@ -66,6 +67,8 @@ targets! {
         "relay_client::RelayAddress, texts of wire's ids";
     offer, 2048, offer::offer, "the texts of a pairing code and of a device's secret",
         "journal::Offer::from_text, journal::DeviceSecret::from_text";
+    lan, 1500, lan::datagram, "datagrams by which a phone finds a hub that pairs",
+        "pairing_lan::{Browser, Responder}";
     pairing_message, 24577, pairing::message, "messages of a pairing",
         "journal::PairingMessage::decode";
     pairing_hub, 4096, pairing::hub, "requests and proofs to a hub that pairs",

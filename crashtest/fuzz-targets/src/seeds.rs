@@ -44,6 +44,11 @@ pub fn of(target: &str) -> Vec<Seed> {
             "SECLUSODEVICE1:",
             "SECLUSODEVICE1:AAAAAA",
         ]),
+        "lan" => {
+            let sound = crate::lan::sound();
+            let sound: Vec<&[u8]> = sound.iter().map(Vec::as_slice).collect();
+            programs(&sound)
+        }
         "pairing_message" => pairing_messages(),
         "pairing_hub" | "pairing_app" => moments(),
         "envelope" | "mls_hub" | "mls_app" => lines(),

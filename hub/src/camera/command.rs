@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 use std::num::{NonZeroU16, NonZeroU32};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,10 +47,11 @@ pub struct CommandConfig {
 }
 
 /// The program and whatever it has started and not put elsewhere. They are killed when this is dropped.
-struct Group(Option<Pid>);
+pub(crate) struct Group(Option<Pid>);
 
 impl Group {
-    fn of(child: &Child) -> Self {
+    /// Of a program that was made by [`program`].
+    pub(crate) fn of(child: &Child) -> Self {
         let id = child.id().and_then(|id| i32::try_from(id).ok());
         Self(id.and_then(Pid::from_raw))
     }
@@ -68,6 +69,26 @@ impl Drop for Group {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// A program that is told nothing of this hub, in a group of its own; what it says on standard output is for us.
+pub(crate) fn program(path: &Path, arguments: &[String]) -> Command {
+    let mut command = Command::new(path);
+    command
+        .args(arguments)
+        // Other cameras' passwords are no business of it.
+        .env_remove("CREDENTIALS_DIRECTORY")
+        // Nor is whether this hub is ready or alive.
+        .env_remove(NOTIFY_SOCKET)
+        .env_remove(WATCHDOG_USEC)
+        .env_remove(WATCHDOG_PID)
+        .stdout(Stdio::piped())
+        // It may hold a password, and may be without end.
+        .stderr(Stdio::null())
+        // What it starts is in it as well, and ends with it.
+        .process_group(0)
+        .kill_on_drop(true);
+    command
 }
 
 /// A [`Source`] that reads a program's standard output. The program, and what it has started, is killed when it is
@@ -94,21 +115,8 @@ impl<C: Clock> CommandSource<C> {
     /// [`CameraError::NotStarted`].
     pub fn open(config: &CommandConfig, clock: C) -> Result<Self, CameraError> {
         let program = config.program.display().to_string();
-        let started = Command::new(&config.program)
-            .args(&config.arguments)
-            // Other cameras' passwords are no business of it.
-            .env_remove("CREDENTIALS_DIRECTORY")
-            // Nor is whether this hub is ready or alive.
-            .env_remove(NOTIFY_SOCKET)
-            .env_remove(WATCHDOG_USEC)
-            .env_remove(WATCHDOG_PID)
+        let started = self::program(&config.program, &config.arguments)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            // It may hold a password, and may be without end.
-            .stderr(Stdio::null())
-            // What it starts is in it as well, and ends with it.
-            .process_group(0)
-            .kill_on_drop(true)
             .spawn();
         let not_started = |reason: String| CameraError::NotStarted {
             program: program.clone(),

@@ -319,7 +319,8 @@ impl<C: Clock + 'static> FileSource<C> {
                 Some(
                     CameraEvent::EventEnded(EventEnd::Completed)
                     | CameraEvent::Sound(_)
-                    | CameraEvent::Thumbnail(_),
+                    | CameraEvent::Thumbnail(_)
+                    | CameraEvent::Person(_),
                 ) => {}
             }
         }

@@ -17,6 +17,9 @@
 //! cool_down_seconds = 5.0       # 0 to 3600
 //! ring_mib = 16                 # memory for the pre-roll: 1 to 64
 //! cpu_percent = 25              # of one core; beyond it only key frames are decoded
+//! person_program = "/usr/local/bin/is-person"   # a JPEG on stdin, from 0 to 1 on stdout; none: nobody is asked
+//! person_arguments = []
+//! person_percent = 70           # from which score on a person is likely: 1 to 100
 //!
 //! [[camera.detection.zones]]    # without zones, motion counts everywhere
 //! name = "drive"
@@ -24,6 +27,8 @@
 //! ```
 
 mod set;
+
+use std::path::PathBuf;
 
 use serde::Deserialize;
 
@@ -33,6 +38,12 @@ use crate::motion::{
     MotionSettings, MotionSettingsError, MotionValues, Point, Polygon, PolygonError, QuietHours,
     Zone,
 };
+use crate::person::{PersonProgram, Score};
+
+/// From which score on a person is likely, in percent, if the file does not say.
+const PERSON_PERCENT_DEFAULT: u8 = 70;
+/// The most arguments of the program that is asked.
+const PERSON_ARGUMENTS_MAX: usize = 64;
 
 /// What a camera's detection was told, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +56,8 @@ pub struct Detection {
     pub cpu_percent: u32,
     /// How far the clock of the quiet hours is before UTC, in minutes, [`UTC_OFFSET_MINUTES`].
     pub utc_offset_minutes: i16,
+    /// Who says whether a person is in the picture of an event; none: nobody.
+    pub person: Option<PersonProgram>,
     /// Whether what moves is looked for now. Always so in the file; a phone can turn it off.
     pub detects: bool,
 }
@@ -59,6 +72,7 @@ impl Default for Detection {
             events: EventSettings::default(),
             cpu_percent: CPU_PERCENT_DEFAULT,
             utc_offset_minutes: 0,
+            person: None,
             detects: true,
         }
     }
@@ -93,6 +107,9 @@ pub struct DetectionTable {
     at_most_seconds: Option<f64>,
     cool_down_seconds: Option<f64>,
     ring_mib: Option<usize>,
+    person_program: Option<PathBuf>,
+    person_arguments: Option<Vec<String>>,
+    person_percent: Option<u8>,
 }
 
 impl DetectionTable {
@@ -125,6 +142,7 @@ impl Detection {
         }
         let utc_offset_minutes = utc_offset(table.utc_offset_minutes.unwrap_or(0))?;
         Ok(Self {
+            person: person(&table)?,
             events: events(&table)?,
             motion: motion(table)?,
             cpu_percent,
@@ -132,6 +150,41 @@ impl Detection {
             detects: true,
         })
     }
+}
+
+fn person(table: &DetectionTable) -> Result<Option<PersonProgram>, DetectionError> {
+    let bad = |key, what: &str| DetectionError {
+        key,
+        what: what.to_owned(),
+    };
+    let Some(program) = &table.person_program else {
+        let nobody = "nobody is asked; set person_program too, or remove it";
+        return match (&table.person_arguments, table.person_percent) {
+            (Some(_), _) => Err(bad("person_arguments", nobody)),
+            (None, Some(_)) => Err(bad("person_percent", nobody)),
+            (None, None) => Ok(None),
+        };
+    };
+    // A name is looked for in PATH. Any other would be of wherever the hub was started.
+    if program.components().count() != 1 && !program.is_absolute() {
+        return Err(bad(
+            "person_program",
+            "not a name, nor a path from the root; for example /usr/local/bin/is-person",
+        ));
+    }
+    let arguments = table.person_arguments.clone().unwrap_or_default();
+    if arguments.len() > PERSON_ARGUMENTS_MAX {
+        return Err(bad("person_arguments", "at most 64 are supported"));
+    }
+    let percent = table.person_percent.unwrap_or(PERSON_PERCENT_DEFAULT);
+    let at_least = Score::new(percent)
+        .filter(|score| *score > Score::NONE)
+        .ok_or_else(|| bad("person_percent", "it is outside 1 to 100"))?;
+    Ok(Some(PersonProgram {
+        program: program.clone(),
+        arguments,
+        at_least,
+    }))
 }
 
 fn utc_offset(minutes: i16) -> Result<i16, DetectionError> {
@@ -266,6 +319,7 @@ mod tests {
              masks = [[[0, 0], [1000, 0], [1000, 120]]]\nquiet = \"22:00-06:30\"\n\
              pre_roll_seconds = 2.5\npost_roll_seconds = 10\nat_most_seconds = 60\n\
              cool_down_seconds = 0\nring_mib = 4\ncpu_percent = 10\nutc_offset_minutes = -60\n\
+             person_program = \"/bin/guess\"\nperson_arguments = [\"-q\"]\nperson_percent = 40\n\
              [[zones]]\nname = \"drive\"\npolygon = [[0, 500], [1000, 500], [1000, 1000]]\n",
         )
         .unwrap();
@@ -279,6 +333,12 @@ mod tests {
         let midnight = MinuteOfDay::new(0).unwrap();
         assert!(full.events.quiet().unwrap().contains(midnight));
         assert_eq!((full.cpu_percent, full.utc_offset_minutes), (10, -60));
+        let asked = PersonProgram {
+            program: "/bin/guess".into(),
+            arguments: vec!["-q".into()],
+            at_least: Score::new(40).unwrap(),
+        };
+        assert_eq!(full.person, Some(asked));
     }
 
     #[test]
@@ -300,6 +360,12 @@ mod tests {
             ("ring_mib = 65", "ring_mib"),
             ("cpu_percent = 101", "cpu_percent"),
             ("utc_offset_minutes = 841", "utc_offset_minutes"),
+            ("person_program = \"bin/guess\"", "person_program"),
+            ("person_percent = 50", "person_percent"),
+            (
+                "person_program = \"guess\"\nperson_percent = 0",
+                "person_percent",
+            ),
             (
                 "[[zones]]\nname = \"\"\npolygon = [[0, 0], [9, 0], [0, 9]]",
                 "name",

@@ -29,7 +29,7 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
 #[test]
 fn a_whole_file_is_read_and_relative_paths_start_at_it() {
     let config = parse(&text(
-        "[pairing]\nlisten = \"127.0.0.1:0\"\nsuite = \"classic\"\n\
+        "[pairing]\nlisten = \"127.0.0.1:0\"\nsuite = \"classic\"\nannounce = true\ninterface = \"192.168.1.20\"\n\
          [camera]\nkind = \"file\"\npath = \"clip.mp4\"\ngap_seconds = 1.5\nat_least_seconds = 12.0\nat_most_seconds = 20.0\npasses = 3\nname = \"door\"\n\
          [phones]\nsilent_after = \"36h\"\nremoved_after = \"30d\"\ninvite = false\n\
          [disk]\nlog_file_mib = 8\nbudget_mib = 64\nclip_days_max = 14\n",
@@ -45,6 +45,8 @@ fn a_whole_file_is_read_and_relative_paths_start_at_it() {
     assert_eq!(file.at_most, Some(Duration::from_secs(20)));
     assert_eq!(file.passes, Passes::Exactly(NonZeroU32::new(3).unwrap()));
     assert_eq!(config.pairing.suite, Suite::Classic);
+    let interface = Ipv4Addr::new(192, 168, 1, 20);
+    assert_eq!(config.pairing.announce, Where::At(Lan::at(interface)));
     assert_eq!(config.disk.log_file_bytes, 8 << 20);
     assert_eq!(config.disk.budget_bytes, Some(64 << 20));
     assert_eq!(config.disk.clip_days_max, Some(14));
@@ -61,6 +63,7 @@ fn little_is_enough_and_no_passes_are_endless() {
     ))
     .unwrap();
     assert_eq!(config.pairing.suite, Suite::XWing);
+    assert_eq!(config.pairing.announce, Where::DefaultRoute);
     assert_eq!(file_of(&config).passes, Passes::Endless);
     let least = parse(&text("")).unwrap();
     assert!(least.cameras.is_empty());
@@ -279,6 +282,13 @@ fn every_mistake_names_its_line_and_key() {
         ),
         ("[pairing]\nsuite = \"rot13\"\n", 4, "rot13"),
         ("[pairing]\noffer_seconds = 1\n", 4, "offer_seconds"),
+        ("[pairing]\ninterface = \"eth0\"\n", 4, "IPv4 address"),
+        ("[pairing]\ninterface = \"224.0.0.251\"\n", 4, "interface"),
+        (
+            "[pairing]\nannounce = false\ninterface = \"192.168.1.20\"\n",
+            5,
+            "announce = true",
+        ),
         ("[disk]\nlog_file_mib = 1\n", 4, "log_file_mib"),
         ("[disk]\nbudget_mib = 0\n", 4, "budget_mib"),
         ("[phones]\nsilent_after = \"a week\"\n", 4, "7d"),

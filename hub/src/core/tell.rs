@@ -68,6 +68,24 @@ impl Core {
         self.notify_all(&notice, Ask::MakingRoom, now_unix_ms)
     }
 
+    /// Tells every phone that a person is likely in the picture of an event of which it was told. No old clip goes for
+    /// a hint.
+    ///
+    /// # Errors
+    /// The journal's.
+    pub fn handle_person(
+        &mut self,
+        alert: &Alert,
+        now_unix_ms: u64,
+    ) -> Result<Recorded, CoreError> {
+        let notice = EventNotice {
+            camera: alert.camera.clone(),
+            started_unix_ms: alert.started_unix_ms,
+            kind: NoticeKind::Person,
+        };
+        self.notify_all(&notice, Ask::OfWhatIsLeft(Priority::Bulk), now_unix_ms)
+    }
+
     /// Says a notification to every phone, under the name that its camera is shown by.
     ///
     /// # Errors
@@ -91,7 +109,7 @@ impl Core {
                 NoticeKind::CameraAway => txn.note_camera_away(&notice.camera, true),
                 NoticeKind::CameraBack => txn.note_camera_away(&notice.camera, false),
                 NoticeKind::StorageFull => txn.note_storage_full(false),
-                NoticeKind::Motion => Ok(()),
+                NoticeKind::Motion | NoticeKind::Person => Ok(()),
             }
         };
         let said = (Channel::Notification, notice.started_unix_ms);

@@ -110,7 +110,9 @@ impl Tap {
             CameraEvent::EventEnded(EventEnd::CutOff) | CameraEvent::Trouble(_) => {
                 self.handle_gap();
             }
-            CameraEvent::EventEnded(EventEnd::Completed) | CameraEvent::Thumbnail(_) => {}
+            CameraEvent::EventEnded(EventEnd::Completed)
+            | CameraEvent::Thumbnail(_)
+            | CameraEvent::Person(_) => {}
         }
     }
 }

@@ -63,6 +63,7 @@ mod tests {
             addresses: addresses.iter().map(|&a| a.to_owned()).collect(),
             suite: journal::Suite::XWing,
             offer: Duration::from_secs(60),
+            announce: pairing_lan::Where::Nowhere,
         }
     }
 

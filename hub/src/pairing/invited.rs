@@ -12,7 +12,8 @@ use std::time::Duration;
 use journal::ids::{CommandId, PairingId};
 use journal::message::InviteFailure;
 use journal::pairing::OfferTerms;
-use journal::{Invite, InviteState, JournalError, PairingError};
+use journal::{Invite, InviteState, JournalError, Offer, PairingError};
+use pairing_lan::OfferTag;
 use relay_client::{Identity, RelayAddress};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -20,7 +21,7 @@ use tokio::time::timeout;
 use super::bucket::{self, Bucket};
 use super::listener::{self, Awaited};
 use super::turn::Turn;
-use super::{Place, addresses, invite};
+use super::{Place, addresses, invite, nearby};
 use crate::camera::Clock;
 use crate::config::PairingConfig;
 use crate::core::{CoreError, MayInvite, Wishes};
@@ -51,6 +52,24 @@ pub struct Inviter<'a, C> {
     pub clock: &'a C,
     /// Held by whoever pairs a phone: one at a time.
     pub turn: &'a Turn,
+}
+
+/// What the hub listens for.
+struct Listened {
+    awaited: Awaited,
+    expires_unix_s: u64,
+    /// By which it is found in the hub's network; none where its phone knows the place.
+    tag: Option<OfferTag>,
+}
+
+impl Listened {
+    fn by(offer: &Offer) -> Self {
+        Self {
+            awaited: Awaited::By(offer.offer),
+            expires_unix_s: offer.expires_unix_s,
+            tag: Some(OfferTag(offer.lan_tag())),
+        }
+    }
 }
 
 /// Why there is no offer, or none any more.
@@ -140,24 +159,30 @@ impl<C: Clock> Inviter<'_, C> {
             InviteState::Used {
                 phone,
                 expires_unix_s,
-            } => Some((Awaited::Phone(phone), expires_unix_s)),
-            InviteState::Made { offer, .. } => {
-                let expires_unix_s = self.standing(wanted, &addresses).await?;
-                Some((Awaited::By(offer), expires_unix_s))
-            }
+            } => Some(Listened {
+                awaited: Awaited::Phone(phone),
+                expires_unix_s,
+                tag: None,
+            }),
+            InviteState::Made { .. } => Some(self.standing(wanted, &addresses).await?),
             InviteState::Wanted => self.make(wanted, (&identity, &config), addresses).await?,
         };
-        let Some((awaited, expires_unix_s)) = standing else {
+        let Some(Listened {
+            awaited,
+            expires_unix_s,
+            tag,
+        }) = standing
+        else {
             return Ok(None);
         };
         let now_unix_s = self.clock.unix_ms() / 1000;
         let left = Duration::from_secs(expires_unix_s.saturating_sub(now_unix_s));
         let tries = Bucket::new(bucket::BURST, bucket::REFILL_MS);
-        let served = timeout(
+        let listening = timeout(
             left.min(config.offer),
             listener::serve(&endpoint, self.sealer, self.clock, tries, awaited),
-        )
-        .await;
+        );
+        let served = nearby::announced_while(&config, port, tag, listening).await;
         endpoint.close(0_u32.into(), b"");
         let _late = timeout(FAREWELL, endpoint.wait_idle()).await;
         match served {
@@ -166,24 +191,23 @@ impl<C: Clock> Inviter<'_, C> {
         }
     }
 
-    /// When the offer ends whose code a phone already has. It is good only where it says that we listen.
-    async fn standing(&self, wanted: Invite, addresses: &[String]) -> Result<u64, Trouble> {
+    /// The offer whose code a phone already has. It is good only where it says that we listen.
+    async fn standing(&self, wanted: Invite, addresses: &[String]) -> Result<Listened, Trouble> {
         let read = move |core: &mut crate::core::Core, now| core.standing_invite(wanted, now);
         let offer = self.sealer.run(read).await?;
         match offer.filter(|offer| offer.addresses == addresses) {
-            Some(offer) => Ok(offer.expires_unix_s),
+            Some(offer) => Ok(Listened::by(&offer)),
             None => Err(Trouble::Failed(InviteFailure::Void)),
         }
     }
 
-    /// A new offer, its code on its way in the same transaction: which, and when it ends; `None` if it is not wanted
-    /// any more.
+    /// A new offer, its code on its way in the same transaction; `None` if it is not wanted any more.
     async fn make(
         &self,
         wanted: Invite,
         (identity, config): (&Identity, &PairingConfig),
         addresses: Vec<String>,
-    ) -> Result<Option<(Awaited, u64)>, Trouble> {
+    ) -> Result<Option<Listened>, Trouble> {
         let invitation = invite(config, self.uplink).await.map_err(|failure| {
             tracing::warn!(%failure, "a phone wants to pass an offer on");
             Trouble::Failed(InviteFailure::NoRelay)
@@ -198,7 +222,7 @@ impl<C: Clock> Inviter<'_, C> {
         };
         let make = move |core: &mut crate::core::Core, now| core.make_invite(wanted, terms, now);
         let offer = self.sealer.run(make).await?;
-        Ok(offer.map(|offer| (Awaited::By(offer.offer), offer.expires_unix_s)))
+        Ok(offer.map(|offer| Listened::by(&offer)))
     }
 }
 

@@ -1,12 +1,14 @@
 //! The pairing listener over loopback: every kind of wrong looks the same, and a void offer is gone.
 
-use std::net::SocketAddr;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use journal::ids::PairingId;
 use journal::pairing::{AppNext, Joined, REFUSAL, Requested};
 use journal::{AppPairing, Journal, JournalError, PairingError, PairingMessage, Role};
+use pairing_lan::{Browse, Lan, Where};
 use relay_client::rpk::EndpointLimits;
 use sha2::Digest as _;
 use tokio::sync::oneshot;
@@ -43,6 +45,11 @@ impl Hub {
 
     /// Shows a code: its text, and how the pairing ends. It is stopped by the sender.
     async fn show(&self, lasts: Duration) -> Showing {
+        self.show_nearby(lasts, Where::Nowhere).await
+    }
+
+    /// The same, announced there.
+    async fn show_nearby(&self, lasts: Duration, announce: Where) -> Showing {
         let (stop, stopped) = oneshot::channel::<()>();
         let (tell, mut steps) = mpsc::channel(STEPS_MAX);
         let (sealer, clock) = (self.sealer.clone(), self.clock.clone());
@@ -52,6 +59,7 @@ impl Hub {
                 addresses: Vec::new(),
                 suite: journal::Suite::Classic,
                 offer: lasts,
+                announce,
             };
             let relay = relay_client::RelayAddress {
                 host: "relay".into(),
@@ -251,6 +259,7 @@ async fn a_clock_that_was_never_set_makes_no_code() {
         addresses: Vec::new(),
         suite: journal::Suite::Classic,
         offer: PATIENCE,
+        announce: Where::Nowhere,
     };
     let relay = relay_client::RelayAddress {
         host: "relay".into(),
@@ -415,6 +424,36 @@ async fn an_offer_ends_with_its_time_and_with_whoever_asked_for_it() {
     hub.does_not_know(&shown.offer).await;
 }
 
+/// Over a real multicast group, on loopback: a phone that knows no address but has read the code.
+#[tokio::test]
+async fn who_has_read_the_code_finds_the_hub_in_its_network_and_pairs_there() {
+    let free = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    let lan = Lan {
+        interface: Ipv4Addr::LOCALHOST,
+        port: free.local_addr().unwrap().port(),
+    };
+    drop(free);
+    if let Err(error) = lan.check() {
+        let test = "who_has_read_the_code_finds_the_hub_in_its_network_and_pairs_there";
+        let line = format!("\nNOT COVERED: {test}: no multicast on loopback ({error})\n");
+        let _gone = std::io::stderr().write_all(line.as_bytes());
+        return;
+    }
+    let hub = Hub::new(1_000);
+    let shown = hub.show_nearby(PATIENCE, Where::At(lan)).await;
+    let mut offer = shown.offer.clone();
+    let said = std::mem::take(&mut offer.addresses);
+    let tag = OfferTag(offer.lan_tag());
+    let mut browse = Browse::start(lan, Some(tag), 7).unwrap();
+    let found = tokio::time::timeout(PATIENCE, browse.next()).await;
+    offer.addresses = vec![found.expect("in time").to_string()];
+    assert_eq!(offer.addresses, said);
+    let mut app = phone();
+    let joined = joins(&mut app, &offer).await;
+    let _pairing = proves(&mut app, &offer, &joined).await;
+    assert_eq!(shown.task.await.unwrap().unwrap(), Ended::Paired);
+}
+
 /// Where the next start can listen again.
 fn fixed() -> PairingConfig {
     let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -425,6 +464,7 @@ fn fixed() -> PairingConfig {
         addresses: Vec::new(),
         suite: journal::Suite::Classic,
         offer: PATIENCE,
+        announce: Where::Nowhere,
     }
 }
 
@@ -637,6 +677,7 @@ async fn a_ninth_phone_is_refused_before_the_relay_is_asked_for_anything() {
         addresses: Vec::new(),
         suite: journal::Suite::Classic,
         offer: Duration::from_secs(60),
+        announce: Where::Nowhere,
     };
     let relay = relay_client::RelayAddress {
         host: "relay".into(),

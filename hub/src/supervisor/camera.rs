@@ -19,6 +19,7 @@ use crate::config::detection::Detection;
 use crate::core::{CameraNumber, Presence, Wishes};
 use crate::live::{Tap, Tapped, TappedSource};
 use crate::media::Tracks;
+use crate::person::ProgramHint;
 use crate::recorder::{Over, Recorder};
 use crate::sealer::{Sealer, SealerError};
 use crate::watcher::{Eyes, Wanted, Watcher, Watching};
@@ -236,7 +237,15 @@ fn live<C: Clock + Clone + 'static>(
             let seen = (tracks, eyes);
             let name = name.to_owned();
             let watcher = Watcher::new(name, source, seen, &detection, clock, report);
-            Box::new(watcher.following(wanted))
+            let watcher = watcher.following(wanted);
+            match detection.person {
+                Some(program) => {
+                    let at_least = program.at_least;
+                    let hint = Arc::new(ProgramHint::new(program));
+                    Box::new(watcher.hinted(hint, at_least, detection.cpu_percent))
+                }
+                None => Box::new(watcher),
+            }
         }
         None => {
             let mut windows = Windows::new(source, events.windows, clock);

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Mutex;
 
+use super::hint::Guess;
 use super::*;
 use crate::camera::clock::Sleep;
 use crate::camera::virtual_camera::testing::{PICTURE_MS, Shows, items};
@@ -118,11 +119,12 @@ impl Rig {
         }
     }
 
-    /// `S`tart, `J`PEG, `E`nd, `C`ut off, `T`rouble; pictures and sound left out.
+    /// `S`tart, `J`PEG, `P`erson, `E`nd, `C`ut off, `T`rouble; pictures and sound left out.
     fn letters(&self) -> String {
         let letter = |(_, event): &(u64, CameraEvent)| match event {
             CameraEvent::EventStarted(_) => Some('S'),
             CameraEvent::Thumbnail(_) => Some('J'),
+            CameraEvent::Person(_) => Some('P'),
             CameraEvent::EventEnded(EventEnd::Completed) => Some('E'),
             CameraEvent::EventEnded(EventEnd::CutOff) => Some('C'),
             CameraEvent::Trouble(_) => Some('T'),
@@ -188,6 +190,39 @@ async fn a_visit_is_one_event_with_what_came_before_it_and_one_picture() {
         (1, false, 0)
     );
     assert!(told.iter().any(|watching| watching.is_event));
+}
+
+/// Nothing that is asked about a picture is a reason not to record: it is behind the picture or it is missing, and all
+/// else is as without it.
+#[tokio::test]
+async fn a_hint_that_panics_or_never_comes_leaves_the_event_as_it_is() {
+    let plain = watch(&VISIT, &detection(SHORT)).await;
+    for (guess, answers, letters) in [
+        (Guess::This(90), true, "SJEP"),
+        (Guess::This(10), true, "SJE"),
+        (Guess::Panic, true, "SJE"),
+        (Guess::Never, false, "SJE"),
+    ] {
+        let mut items = items(&VISIT).into_iter();
+        let mut rig = Rig::new(items.next().unwrap(), &detection(SHORT));
+        let at_least = Score::new(70).unwrap();
+        rig.watcher = rig.watcher.hinted(Arc::new(guess), at_least, 25);
+        rig.play(items).await;
+        assert_eq!(rig.events, plain.events);
+        if answers {
+            let score = hint::answered(&mut rig.watcher.hints).await;
+            rig.watcher.handle_hint(score, rig.clock.now());
+            let ready = std::mem::take(&mut rig.watcher.ready);
+            let now_ms = rig.now_ms;
+            rig.events
+                .extend(ready.into_iter().map(|event| (now_ms, event)));
+        }
+        assert_eq!(rig.letters(), letters);
+        let started = rig.start().1.started_unix_ms;
+        for (_, event) in &rig.events {
+            assert!(!matches!(event, CameraEvent::Person(of) if *of != started));
+        }
+    }
 }
 
 #[tokio::test]

@@ -98,6 +98,7 @@ async fn run(items: Vec<(u64, Result<Option<SourceItem>, CameraError>)>) -> (Str
             CameraEvent::Trouble(_) => "T".into(),
             CameraEvent::Sound(unit) => format!("a{}", unit.pts),
             CameraEvent::Thumbnail(_) => "J".into(),
+            CameraEvent::Person(_) => "P".into(),
         });
     }
     assert!(windows.next_event().await.is_none(), "it stays over");

@@ -20,6 +20,7 @@ impl Detection {
             motion: self.motion_with(settings)?,
             events: self.events_with(settings)?,
             cpu_percent: self.cpu_percent,
+            person: self.person.clone(),
             utc_offset_minutes: match settings.utc_offset_minutes {
                 Some(minutes) => utc_offset(minutes)?,
                 None => self.utc_offset_minutes,

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use journal::ids::Channel;
+use journal::message::NoticeKind;
 use journal::{AppClipState, Taken};
 
 use super::super::*;
@@ -159,6 +160,15 @@ fn notification_and_picture_reach_the_phone_while_the_clip_is_recorded() {
         matches!(seen.last(), Some(Taken::Ended { state: found, .. }) if *found == state),
         "{seen:?}"
     );
+    // What was seen in it may be hinted at any time behind that.
+    let hinted = world.core.handle_person(&alert, 7).unwrap();
+    assert_eq!(hinted, Recorded::Taken);
+    world.core.commit(7).unwrap();
+    let said = world.fetch_on(Channel::Notification);
+    assert!(
+        matches!(&said[..], [Taken::NewEpoch(_), Taken::Notified(said)] if said.kind == NoticeKind::Person),
+        "{said:?}"
+    );
     world.end_event(EventEnd::Completed);
     world.deliver();
     assert_eq!(world.app_clips(), [(AppClipState::Complete, bytes(&[0]))]);
@@ -177,6 +187,8 @@ fn without_room_or_a_phone_nothing_is_said_and_nothing_else_stops() {
     world.record_some(1);
     world.core.room = Some(false);
     let said = world.core.handle_alert(&alert, 5).unwrap();
+    assert_eq!(said, Recorded::Not(Stop::Space));
+    let said = world.core.handle_person(&alert, 5).unwrap();
     assert_eq!(said, Recorded::Not(Stop::Space));
     world.core.room = None;
     assert!(world.core.is_recording());
