@@ -97,7 +97,7 @@ fn run(words: &[&str]) -> Outcome<bool> {
         }
         ["points"] => points(),
         ["canaries", directory] => {
-            System::found(Path::new(directory))?.finish()?;
+            System::made_elsewhere(Path::new(directory))?.finish()?;
             println!("no secret stands where it must not");
             Ok(true)
         }

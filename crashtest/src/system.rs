@@ -271,7 +271,7 @@ impl System {
     ///
     /// # Errors
     /// The machine.
-    pub fn found(root: &Path) -> Outcome<Self> {
+    pub fn made_elsewhere(root: &Path) -> Outcome<Self> {
         let mut system = Self::new(Setup::default())?;
         system.root = root.to_owned();
         Ok(system)

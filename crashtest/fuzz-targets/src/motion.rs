@@ -83,6 +83,7 @@ fn wanted(input: &mut Input<'_>) -> CameraSettings {
         post_roll_ms: millis(9, input),
         at_most_ms: millis(10, input),
         cool_down_ms: millis(11, input),
+        name: byte(12, input).map(|length| "n".repeat(usize::from(length % 66))),
     }
 }
 

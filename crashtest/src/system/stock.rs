@@ -93,6 +93,7 @@ impl Stock {
             setup,
             address: self.address.clone(),
             invitation: self.invitation.clone(),
+            invitations: BTreeSet::new(),
             running: BTreeMap::new(),
             planted: VecDeque::new(),
             deaths: 0,

@@ -172,7 +172,7 @@ impl Alarms {
                     camera.is_said = false;
                 }
             }
-            NoticeKind::CameraBack | NoticeKind::Motion => {}
+            NoticeKind::CameraBack | NoticeKind::Motion | NoticeKind::Person => {}
         }
     }
 

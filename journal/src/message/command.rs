@@ -132,7 +132,7 @@ impl Settings {
 /// What phones are notified of. Clips and pictures come in any case.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Alerts {
-    /// That something moves.
+    /// That something moves, and the hint that it is a person.
     pub motion: bool,
     /// That the hub's storage is full.
     pub storage_full: bool,
@@ -156,7 +156,7 @@ impl Alerts {
     #[must_use]
     pub fn want(&self, kind: NoticeKind) -> bool {
         match kind {
-            NoticeKind::Motion => self.motion,
+            NoticeKind::Motion | NoticeKind::Person => self.motion,
             NoticeKind::StorageFull => self.storage_full,
             NoticeKind::CameraAway => self.camera_away,
             // The end of what was told must not be missing.
