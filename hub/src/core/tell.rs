@@ -83,7 +83,12 @@ impl Core {
             started_unix_ms: alert.started_unix_ms,
             kind: NoticeKind::Person,
         };
-        if !self.settings(now_unix_ms)?.settings.alerts.want(notice.kind) {
+        if !self
+            .settings(now_unix_ms)?
+            .settings
+            .alerts
+            .want(notice.kind)
+        {
             return Ok(Recorded::Not(Stop::Unwanted));
         }
         self.notify_all(&notice, Ask::OfWhatIsLeft(Priority::Bulk), now_unix_ms)

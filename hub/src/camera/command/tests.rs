@@ -199,5 +199,5 @@ async fn what_a_program_says_beside_its_pictures_goes_nowhere() {
     let source = CommandSource::open(&config, TokioClock::new()).unwrap();
     let id = source.child.id().expect("it runs");
     let said = std::fs::read_link(format!("/proc/{id}/fd/2")).unwrap();
-    assert_eq!(said, std::path::Path::new("/dev/null"));
+    assert_eq!(said, Path::new("/dev/null"));
 }

@@ -124,7 +124,8 @@ fn a_phone_sets_the_days_over_the_configuration_and_gives_them_back() {
     for bad in [0, 3_651] {
         phone.set(days(bad));
         let _taken = phone.talk(core);
-        let refused = &phone.book().done.last().unwrap().result;
+        let book = phone.book();
+        let refused = &book.done.last().unwrap().result;
         let out = journal::message::Refusal::OutOfRange;
         assert_eq!(*refused, journal::message::CommandResult::Refused(out));
     }

@@ -298,10 +298,10 @@ fn an_away_camera_reaches_the_phone_and_so_does_its_return() {
     assert_eq!(alarms(&mut world), [NoticeKind::CameraBack]);
     // In privacy mode nobody has the camera, and nobody misses it.
     world.core.handle_camera("door", AWAY, NOW_MS + 2);
-    let private = journal::message::Settings {
+    let private = Settings {
         privacy: true,
         event_seconds_max: None,
-        ..journal::message::Settings::default()
+        ..Settings::default()
     };
     world.core.set(private, NOW_MS).unwrap();
     world.pass(30);
@@ -309,10 +309,10 @@ fn an_away_camera_reaches_the_phone_and_so_does_its_return() {
 }
 
 fn set_privacy(world: &mut World, privacy: bool) {
-    let settings = journal::message::Settings {
+    let settings = Settings {
         privacy,
         event_seconds_max: None,
-        ..journal::message::Settings::default()
+        ..Settings::default()
     };
     world.core.set(settings, NOW_MS).unwrap();
 }
