@@ -114,7 +114,10 @@ mod tests {
         stillness.restart(&[100]);
         take(&mut stillness, 100, STILL_AFTER_MS);
         let scene: Vec<u32> = (0..200).map(|cell| (50 + cell / 2) << 8).collect();
-        let lit: Vec<u8> = scene.iter().map(|cell| ((cell * 3 / 2) >> 8) as u8).collect();
+        let lit: Vec<u8> = scene
+            .iter()
+            .map(|cell| ((cell * 3 / 2) >> 8) as u8)
+            .collect();
         let light = Light::between(&scene, &lit, &[false; 200]).unwrap();
         stillness.follow_light(light);
         take(&mut stillness, 150, 200);
