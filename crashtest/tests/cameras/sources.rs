@@ -5,7 +5,7 @@ use std::path::Path;
 use bytes::Bytes;
 use openh264::OpenH264API;
 use openh264::Timestamp;
-use openh264::decoder::{Decoder, DecoderConfig, Flush};
+use openh264::decoder::Decoder;
 use openh264::encoder::{Encoder, EncoderConfig, FrameRate, IntraFramePeriod, RateControlMode};
 use openh264::formats::{YUVBuffer, YUVSource as _};
 use test_camera::{Picture, Scene};
@@ -151,9 +151,7 @@ pub fn street() -> Still {
         stream.extend_from_slice(&[0, 0, 0, 1]);
         stream.extend_from_slice(nal);
     }
-    let config = DecoderConfig::new().flush_after_decode(Flush::NoFlush);
-    let mut decoder =
-        Decoder::with_api_config(OpenH264API::from_source(), config).expect("a decoder");
+    let mut decoder = Decoder::new().expect("a decoder");
     let decoded = decoder.decode(&stream).expect("a key frame");
     let decoded = decoded.expect("a picture");
     let (luma_stride, blue_stride, red_stride) = decoded.strides();

@@ -206,13 +206,16 @@ fn a_real_scene_moves_for_as_long_as_its_people_do() {
         let start = sample.offset as usize;
         let data = &file[start..start + sample.bytes as usize];
         let decoded = decoder.decode(&track, &unit(data, sample.is_sync), Show::Picture);
-        let luma = decoded.unwrap().expect("it has no B-frames").luma;
-        if number % 2 == 0 || number == 199 {
+        if let Some(picture) = decoded.unwrap()
+            && number % 2 == 0
+        {
+            let luma = picture.luma;
             let lines = (0..luma.height()).flat_map(|y| luma.line(y).to_vec());
             pictures.push(lines.collect());
         }
     }
-    let (first, last) = (&pictures[0], &pictures[100]);
+    assert!((99..=100).contains(&pictures.len()), "{}", pictures.len());
+    let (first, last) = (&pictures[0], &pictures[pictures.len() - 1]);
     let head = vec![first; 50];
     let tail = vec![last; 150];
     let source = head.into_iter().chain(&pictures).chain(tail);
