@@ -17,8 +17,8 @@ const START_CODE: [u8; 4] = [0, 0, 0, 1];
 /// A stream that comes in pieces of 256 bytes, one that comes byte by byte, and one that has no pictures.
 pub(super) fn command_streams() -> Vec<Seed> {
     let stream = byte_stream();
-    let whole = [&[255], stream.as_slice()].concat();
-    let bytes = [&[0], stream.get(..300).unwrap_or(&stream)].concat();
+    let whole = [&[255][..], stream.as_slice()].concat();
+    let bytes = [&[0][..], stream.get(..300).unwrap_or(&stream)].concat();
     programs(&[&whole, &bytes, b"\x07no H.264"])
 }
 
@@ -67,7 +67,7 @@ pub(super) fn rtsp_frames() -> Vec<Seed> {
         &[key, picture, jump],
     ];
     let timescale = 90_000_u64.to_be_bytes();
-    let run = |frames: &&[&[u8]]| [&timescale, frames.concat().as_slice()].concat();
+    let run = |frames: &&[&[u8]]| [&timescale[..], frames.concat().as_slice()].concat();
     let all: Vec<Vec<u8>> = runs.iter().map(run).collect();
     let all: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
     programs(&all)
