@@ -303,7 +303,7 @@ async fn connect(
     invitation: Option<Invitation>,
 ) -> Result<Connection, End> {
     let address: RelayAddress = relay.parse().map_err(|error| End::from_client(&error))?;
-    let (connection, certificate, is_new) = admit(shared, &address, invitation).await?;
+    let (connection, certificate, is_new) = admit(shared, &address, (invitation, true)).await?;
     if is_new {
         let relay = relay.to_owned();
         let bytes = certificate.to_bytes();
@@ -322,7 +322,9 @@ pub(crate) async fn admitted(
     address: &RelayAddress,
     invitation: Option<Invitation>,
 ) -> Result<(Connection, Certificate), AppError> {
-    let admitted = admit(shared, address, invitation).await;
+    // Whoever gives a code wants that hub to admit this device: no certificate in its place.
+    let or_certificate = invitation.is_none();
+    let admitted = admit(shared, address, (invitation, or_certificate)).await;
     let (connection, certificate, _is_new) = admitted.map_err(End::error)?;
     Ok((connection, certificate))
 }
@@ -331,7 +333,7 @@ pub(crate) async fn admitted(
 async fn admit(
     shared: &Shared,
     address: &RelayAddress,
-    invitation: Option<Invitation>,
+    (invitation, or_certificate): (Option<Invitation>, bool),
 ) -> Result<(Connection, Certificate, bool), End> {
     let device = shared
         .engine
@@ -345,7 +347,10 @@ async fn admit(
         .and_then(|bytes| Certificate::decode(bytes).ok());
     let kept =
         kept.filter(|kept| kept.relay == address.relay_id && kept.device == identity.device_id());
-    let certificate = kept.clone().map(Admission::Certificate);
+    let certificate = kept
+        .clone()
+        .filter(|_| or_certificate)
+        .map(Admission::Certificate);
     // The invitation first: each hub's own has to admit this device, or another hub's removal would shut it out.
     let ways = invitation.map(Admission::Invitation);
     let ways = ways.into_iter().chain(certificate);

@@ -44,7 +44,9 @@
 //! # What it cannot do
 //!
 //! It does not know what moves. Who fills most of the picture looks like a switched light until the
-//! scene is calm again, for at most [`CALIBRATION_PICTURES_MAX`] pictures.
+//! scene is calm again, for at most [`CALIBRATION_PICTURES_MAX`] pictures. It does not see what changes no cell by
+//! half the threshold within two seconds: something that hardly stands out and moves by less than half a cell a
+//! second.
 
 mod background;
 mod contrast;

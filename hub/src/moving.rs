@@ -54,7 +54,7 @@ pub(crate) async fn answer(
     let is_known = at.is_ok_and(|at| at.relay_id == relay.relay_id);
     let invitation = match is_known && !again {
         true => None,
-        false => Some(invite(sealer, uplink, relay, (phone, is_known)).await?),
+        false => Some(invite(sealer, uplink, relay, phone).await?),
     };
     Ok(
         json!({"event": "relay_code", "phone": short(phone), "relay": relay.to_string(), "invitation": invitation}),
@@ -66,7 +66,7 @@ async fn invite(
     sealer: &Sealer,
     uplink: &Uplink,
     relay: &RelayAddress,
-    (phone, takes_back): (PairingId, bool),
+    phone: PairingId,
 ) -> Result<String, Failure> {
     let invited = uplink.invite_phone(LASTS, INVITE_PATIENCE).await;
     let invitation = invited.map_err(|error| {
@@ -77,7 +77,6 @@ async fn invite(
     let readmission = Readmission {
         relay: relay.to_string(),
         invitation: invitation.nonce,
-        takes_back,
     };
     let keep = sealer.run(move |core, now| {
         core.with_journal(now, |journal| {
@@ -99,7 +98,7 @@ pub fn to_text(answer: &Value) -> String {
     let (phone, relay) = (word("phone"), word("relay"));
     match answer["invitation"].as_str() {
         Some(invitation) => format!(
-            "phone {phone} comes to this hub's relay with the following, once and within a day:\nsecluso-app relay {relay} {invitation}"
+            "phone {phone} comes to this hub's relay with the following, once and within a day:\nsecluso-app relay {relay} -\nand, when it asks, this code:\n{invitation}"
         ),
         None => format!(
             "phone {phone} is known to this hub's relay, or has a code for it already (--again makes another, and that one void); the address is enough:\nsecluso-app relay {relay}"
@@ -115,7 +114,9 @@ mod tests {
     fn a_person_is_told_what_to_type_on_the_phone() {
         let mut answer = json!({"event": "relay_code", "phone": "1a2b3c4d", "relay": "r:1/k", "invitation": "text"});
         let text = to_text(&answer);
-        assert!(text.ends_with("secluso-app relay r:1/k text"), "{text}");
+        // Not in the command, where other programs and the shell's history would have it.
+        assert!(text.contains("\nsecluso-app relay r:1/k -\n"), "{text}");
+        assert!(text.ends_with("\ntext"), "{text}");
         answer["invitation"] = Value::Null;
         let text = to_text(&answer);
         assert!(text.ends_with("secluso-app relay r:1/k"), "{text}");

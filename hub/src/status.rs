@@ -160,7 +160,8 @@ fn of_camera(state: &CameraState, core: &CoreStatus) -> Value {
         let (version, settings) = (set.doc.version, &set.doc.settings);
         json!({"version": version, "set": settings, "fits": set.fits, "followed": followed})
     });
-    let name = found.and_then(|set| set.doc.settings.name.as_deref());
+    let name = found.map(|set| set.shown.as_str());
+    let name = name.filter(|shown| *shown != state.name);
     json!({
         "camera": state.name,
         // The name under which phones are shown it, if one has set another.
@@ -616,7 +617,11 @@ mod tests {
             stopped: None,
             settings: journal::message::SettingsDoc::default(),
             added: journal::message::AddedPhones::default(),
-            cameras_set: vec![crate::core::CameraSet { doc, fits: true }],
+            cameras_set: vec![crate::core::CameraSet {
+                doc,
+                fits: true,
+                shown: "door".into(),
+            }],
             lines: Vec::new(),
             dismissals: 0,
             clips: Vec::new(),

@@ -147,7 +147,16 @@ impl CommandBook {
         if told().any(|doc| doc.camera == camera) {
             return camera;
         }
-        let shown = told().find(|doc| doc.settings.name.as_deref() == Some(camera));
+        // Only a camera's newest word counts: it may have had the name before, and another now.
+        let newest = |of: &str| {
+            told()
+                .filter(|doc| doc.camera == of)
+                .map(|doc| doc.version)
+                .max()
+        };
+        let shown = told().find(|doc| {
+            doc.settings.name.as_deref() == Some(camera) && newest(&doc.camera) == Some(doc.version)
+        });
         shown.map_or(camera, |doc| doc.camera.as_str())
     }
 

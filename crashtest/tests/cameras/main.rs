@@ -24,6 +24,8 @@ const OVER_AFTER: usize = 36;
 
 /// The camera that somebody visits, and those before which nothing happens.
 const VISITED: &str = "visited";
+/// One before which a box goes around, as before the masked one.
+const OPEN: &str = "open";
 
 fn scenes() -> Vec<(&'static str, Scene)> {
     let street = street();
@@ -37,6 +39,8 @@ fn scenes() -> Vec<(&'static str, Scene)> {
             "masked",
             encoded((0..20).map(|step| visited(&street, step))),
         ),
+        // The same without a mask: it is the mask that keeps the one above quiet.
+        (OPEN, encoded((0..20).map(|step| visited(&street, step)))),
         ("noise", encoded((0..20).map(|_| noise.onto(&street, 12)))),
     ]
 }
@@ -110,11 +114,17 @@ fn one_visit_is_one_event_and_what_is_no_visit_is_none() -> Outcome<()> {
     for ((name, camera), said) in cameras.iter().zip(status["cameras"].as_array().unwrap()) {
         assert_eq!((camera.played(), camera.refused()), (1, 0), "{name}");
         assert_eq!(said["camera"], *name);
-        assert_eq!(said["detection"], "every_picture", "{said}");
+        // A machine that stood still for half a second looks at key frames alone, and says so.
+        let ways = ["every_picture", "key_frames_only"];
+        let way = said["detection"].as_str().unwrap_or_default();
+        assert!(ways.contains(&way), "{said}");
         assert_eq!(said["undecodable_pictures"], 0, "{said}");
-        assert_eq!(said["motion"], false, "{said}");
-        let events = u64::from(*name == VISITED);
-        assert_eq!(said["events"], events, "{said}");
+        if *name == OPEN {
+            assert!(said["events"].as_u64() >= Some(1), "{said}");
+        } else {
+            assert_eq!(said["motion"], false, "{said}");
+            assert_eq!(said["events"], u64::from(*name == VISITED), "{said}");
+        }
     }
     system.until_line("the phone's ack", 0, |line| {
         line.role == Role::App
@@ -124,7 +134,8 @@ fn one_visit_is_one_event_and_what_is_no_visit_is_none() -> Outcome<()> {
     })?;
     system.stop(Role::App)?;
 
-    let clips = list(&mut system, "clips")?;
+    let mut clips = list(&mut system, "clips")?;
+    clips.retain(|clip| clip["camera"] != OPEN);
     let [clip] = &clips[..] else {
         panic!("{clips:?}");
     };
@@ -139,7 +150,7 @@ fn one_visit_is_one_event_and_what_is_no_visit_is_none() -> Outcome<()> {
 
 /// The clip, against what was sent. The people begin to move with the second picture of theirs, 0.1 s behind the ten
 /// seconds in which they stood, and key frames are a second apart there: an event that begins with the one of 5 s was
-/// found before 11 s.
+/// found before 11 s, and so it is on a machine that has the time.
 fn check(bytes: &[u8]) {
     let mp4 = re_mp4::Mp4::read_bytes(bytes).expect("a sound clip");
     let track = mp4.tracks().values().next().expect("one track");
@@ -157,7 +168,10 @@ fn check(bytes: &[u8]) {
         .position(|nals| *nals == sent[HEAD + 1].nals);
     let pre_roll = first_move.expect("the visit is in it") - 1;
     assert!(pre_roll >= 4 * RATE as usize, "{pre_roll} pictures");
-    assert_eq!(HEAD - pre_roll, ROLL, "found too early or too late");
+    // That it is found within a second, to the picture, is what the detector's own test says of the same film; what is
+    // late here is the machine, and may cost one key frame.
+    let begun = [ROLL, ROLL + RATE as usize];
+    assert!(begun.contains(&(HEAD - pre_roll)), "{pre_roll}");
     let want = &sent[HEAD - pre_roll..];
     assert!(
         recorded

@@ -229,6 +229,8 @@ fn group_socket(lan: Lan) -> io::Result<std::net::UdpSocket> {
     socket.join_multicast_v4(&GROUP, &lan.interface)?;
     socket.set_multicast_if_v4(&lan.interface)?;
     socket.set_multicast_ttl_v4(HOPS)?;
+    // An answer to one goes no further than this link, whatever address the question claims.
+    socket.set_ttl_v4(1)?;
     Ok(socket.into())
 }
 

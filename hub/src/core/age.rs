@@ -125,9 +125,11 @@ impl Core {
         self.clip_days = days;
     }
 
-    /// After how many days clips go: a phone's word before the configuration's.
+    /// After how many days clips go: a phone's word before the configuration's, but no fewer than those. It would be
+    /// other phones' clips that went, and for good.
     pub(super) fn clip_days_max(&self, settings: &Settings) -> Option<u32> {
-        settings.clip_days_max.or(self.clip_days)
+        let days = settings.clip_days_max.or(self.clip_days)?;
+        Some(days.max(self.clip_days.unwrap_or(days)))
     }
 
     /// Notes how old clips are, where it is time to, and drops those that are too old. Staged.

@@ -170,6 +170,7 @@ impl Alarms {
             NoticeKind::CameraAway => {
                 if let Some(camera) = self.cameras.get_mut(&alarm.camera) {
                     camera.is_said = false;
+                    camera.said_at = None;
                 }
             }
             NoticeKind::CameraBack | NoticeKind::Motion | NoticeKind::Person => {}

@@ -24,6 +24,8 @@ pub struct CameraSet {
     pub doc: CameraDoc,
     /// Whether it can be had beside what the configuration says now. Where it cannot, the configuration holds alone.
     pub fits: bool,
+    /// The name under which phones are shown it.
+    pub shown: String,
 }
 
 /// What phones have set at this camera.
@@ -115,7 +117,11 @@ impl Core {
                 Some(detection) => detection.with(&doc.settings).is_ok(),
                 None => doc.settings.are_of_the_name_alone(),
             };
-            Some(CameraSet { doc, fits })
+            Some(CameraSet {
+                shown: self.shown_name(&doc.camera),
+                doc,
+                fits,
+            })
         };
         all.into_iter().filter_map(of).collect()
     }

@@ -58,9 +58,10 @@ impl Core {
     pub(super) fn shown_name(&self, camera: &str) -> String {
         let doc = self.wishes.cameras.iter().find(|doc| doc.camera == camera);
         let set = doc.and_then(|doc| doc.settings.name.as_deref());
-        // The configuration may have got another camera of that name since.
-        let is_free = |name: &&str| !self.detections.contains_key(*name);
-        set.filter(is_free).unwrap_or(camera).to_owned()
+        // The configuration may have got another camera of that name since, or one back that was set to it before.
+        let is_its =
+            |name: &&str| configured(name, &self.wishes.cameras, &self.detections) == camera;
+        set.filter(is_its).unwrap_or(camera).to_owned()
     }
 
     /// The name under which everything of an event of this camera is said that began then.

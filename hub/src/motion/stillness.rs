@@ -3,8 +3,8 @@
 //! or what was put down.
 //!
 //! Each cell has an anchor: what it was when it changed last. As long as it stays near that, it stands; who
-//! moves however slowly leaves it sooner or later. It must never take another light for a change, and
-//! never allocate after [`Stillness::new`].
+//! moves leaves it, unless so slowly that no cell changes by half the threshold within [`STILL_AFTER_MS`].
+//! It must never take another light for a change, and never allocate after [`Stillness::new`].
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use super::light::{Light, shown, stretched};

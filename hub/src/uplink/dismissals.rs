@@ -94,6 +94,9 @@ async fn tell_all(
                     continue;
                 }
             }
+        } else if dismissal.what == Dismissed::Invitation {
+            // It is told if this hub ever comes back there.
+            continue;
         } else if dismissal.what == Dismissed::Phone {
             tracing::warn!(
                 relay = dismissal.relay,

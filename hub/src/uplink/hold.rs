@@ -14,6 +14,10 @@ use crate::events::PICTURE_WAIT;
 /// and to store it.
 pub(super) const PICTURE_HOLD_MS: u64 = PICTURE_WAIT.as_millis() as u64 + 200;
 
+/// A notification so soon behind a picture, in milliseconds, may be the hint that a person is in it, behind which no
+/// picture comes: as long as somebody looks at a picture, and a second.
+const HINT_MS_MAX: u64 = 11_000;
+
 /// The ends of the two lines of a phone that go before a clip.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Alerts {
@@ -41,6 +45,8 @@ pub(super) struct Hold {
     /// `None` before the first look: what was durable then is no event of now.
     seen: Option<Alerts>,
     until_ms: Option<u64>,
+    /// When the last picture came.
+    pictured_ms: Option<u64>,
 }
 
 impl Hold {
@@ -49,12 +55,14 @@ impl Hold {
         let Some(seen) = self.seen.replace(alerts) else {
             return;
         };
-        if alerts.notified > seen.notified {
+        let hint_until = self.pictured_ms.map(|at| at.saturating_add(HINT_MS_MAX));
+        if alerts.notified > seen.notified && hint_until.is_none_or(|until| until < now_ms) {
             self.until_ms = Some(now_ms.saturating_add(PICTURE_HOLD_MS));
         }
         // From here on the order of the lines sees to it.
         if alerts.pictured > seen.pictured {
             self.until_ms = None;
+            self.pictured_ms = Some(now_ms);
         }
     }
 
@@ -87,6 +95,11 @@ mod tests {
         assert_eq!(hold.until_ms(2_300), Some(2_000 + PICTURE_HOLD_MS));
         hold.handle_alerts(alerts(9, 8), 2_400);
         assert_eq!(hold.until_ms(2_400), None);
+        // A hint at a person holds nothing; the next event does.
+        hold.handle_alerts(alerts(11, 8), 2_500);
+        assert_eq!(hold.until_ms(2_500), None);
+        hold.handle_alerts(alerts(13, 8), 2_401 + HINT_MS_MAX);
+        assert!(hold.until_ms(2_401 + HINT_MS_MAX).is_some());
     }
 
     #[test]

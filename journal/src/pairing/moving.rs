@@ -25,8 +25,6 @@ pub struct Readmission {
     pub relay: String,
     /// The invitation's nonce.
     pub invitation: [u8; 16],
-    /// The invitation that the phone had before is of the same relay: it is to be taken back there.
-    pub takes_back: bool,
 }
 
 impl AppPairing {
@@ -55,7 +53,8 @@ impl AppPairing {
 
 impl HubPairing {
     /// Remembers by which invitation a phone comes to a relay, before anybody is shown it: whoever removes the phone
-    /// takes that back. False if there is no such phone, or nothing of it can be read; nothing changed.
+    /// takes that back. The one that it had before is owed to the relay of that time, which the hub may have left and may
+    /// come back to. False if there is no such phone, or nothing of it can be read; nothing changed.
     ///
     /// # Errors
     /// Our own storage, as a whole.
@@ -71,35 +70,36 @@ impl HubPairing {
             return txn.commit(false);
         }
         let before = if_readable(invitation_of(&txn, id))?;
-        let device = put_relay(&mut txn, id, &readmission.relay)?;
+        let known = put_relay(&mut txn, id, &readmission.relay)?;
         let is_kept = keep_invitation(&mut txn, id, readmission.invitation)?;
-        let (Some(device), true) = (device, is_kept) else {
+        let (Some((device, left)), true) = (known, is_kept) else {
             drop(txn);
             return journal.begin().commit(false);
         };
-        if let Some(invitation) = before.filter(|_| readmission.takes_back) {
+        if let Some(invitation) = before {
             let guest = Guest { device, invitation };
             let owed = OfferId(txn.random());
-            owe_offer(&mut txn, owed, guest, &readmission.relay)?;
+            owe_offer(&mut txn, owed, guest, &left)?;
         }
         txn.commit(true)
     }
 }
 
-/// A pairing meets at this relay. The other side's account, if what is stored of the pairing can be read.
+/// A pairing meets at this relay. The other side's account and the relay before, if what is stored of the pairing can be
+/// read.
 fn put_relay(
     txn: &mut Txn<'_>,
     id: PairingId,
     relay: &str,
-) -> Result<Option<DeviceId>, JournalError> {
+) -> Result<Option<(DeviceId, String)>, JournalError> {
     let record: Option<PairingRecord> =
         if_readable(txn.secret_row(Scope::Pairing(id), Family::Pairing, &[]))?;
     let Some(mut record) = record else {
         return Ok(None);
     };
-    record.relay = relay.to_owned();
+    let left = std::mem::replace(&mut record.relay, relay.to_owned());
     record.put(txn, id)?;
-    Ok(Some(record.peer_device))
+    Ok(Some((record.peer_device, left)))
 }
 
 #[cfg(test)]
@@ -109,12 +109,12 @@ mod tests {
     use crate::tests::harness::paired;
 
     const NEW: &str = "new.example:4433/key";
+    const OTHER: &str = "other.example:4433/key";
 
-    fn readmission(invitation: u8, takes_back: bool) -> Readmission {
+    fn readmission(invitation: u8, relay: &str) -> Readmission {
         Readmission {
-            relay: NEW.into(),
+            relay: relay.into(),
             invitation: [invitation; 16],
-            takes_back,
         }
     }
 
@@ -135,25 +135,30 @@ mod tests {
     fn a_removal_takes_back_the_invitation_by_which_the_phone_came_last() {
         let (mut hub, _app) = paired();
         let id = hub.line().pairing;
-        for (number, takes_back) in [(1, false), (2, true)] {
-            let wish = readmission(number, takes_back);
+        for (number, relay) in [(1, NEW), (2, OTHER), (3, NEW), (2, NEW)] {
+            let wish = readmission(number, relay);
             let kept = HubPairing::readmit(&mut hub.journal, id, &wish).unwrap();
             assert!(kept.into_inner());
         }
-        // That of the second code has made the first void, at the relay where both are from.
+        // Each code has made the one before void, at the relay where that is from: the hub may come back to it.
         let taken_back = hub.journal.dismissals().unwrap().owed;
-        let [one] = &taken_back[..] else {
-            panic!("{taken_back:?}");
-        };
-        assert_eq!(one.what, Dismissed::Invitation);
-        assert_eq!(one.guest.map(|guest| guest.invitation), Some([1; 16]));
-        assert!(one.mailboxes.is_empty(), "those are in use");
+        let mut void: Vec<(String, [u8; 16])> = Vec::new();
+        for one in &taken_back {
+            assert_eq!(one.what, Dismissed::Invitation);
+            assert!(one.mailboxes.is_empty(), "those are in use");
+            void.extend(one.guest.map(|guest| (one.relay.clone(), guest.invitation)));
+        }
+        for (number, relay) in [(1, NEW), (2, OTHER), (3, NEW)] {
+            let wanted = (relay.to_owned(), [number; 16]);
+            assert!(void.contains(&wanted), "{number}: {void:?}");
+        }
+        assert!(!void.contains(&(NEW.to_owned(), [2; 16])), "it is in use");
         drop(HubPairing::remove(&mut hub.journal, id).unwrap());
         let owed = hub.journal.dismissals().unwrap().owed;
         let phone = owed.iter().find(|owed| owed.pairing == id).unwrap();
         assert_eq!(phone.relay, NEW);
         assert_eq!(phone.guest.map(|guest| guest.invitation), Some([2; 16]));
-        let gone = HubPairing::readmit(&mut hub.journal, id, &readmission(3, true)).unwrap();
+        let gone = HubPairing::readmit(&mut hub.journal, id, &readmission(4, NEW)).unwrap();
         assert!(!gone.into_inner(), "there is no such phone any more");
     }
 }

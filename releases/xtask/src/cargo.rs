@@ -83,15 +83,39 @@ pub(crate) struct Line {
 pub(crate) struct Heard {
     pub(crate) stdout: String,
     pub(crate) stderr: Vec<Line>,
+    /// How long each test program of it ran, if somebody has looked.
+    pub(crate) programs: Vec<(String, Duration)>,
     /// How long it ran.
     pub(crate) took: Duration,
     pub(crate) outcome: Outcome<()>,
 }
 
+impl Default for Heard {
+    /// Nothing was said, and nothing was wrong.
+    fn default() -> Self {
+        Self {
+            stdout: String::new(),
+            stderr: Vec::new(),
+            programs: Vec::new(),
+            took: Duration::ZERO,
+            outcome: Ok(()),
+        }
+    }
+}
+
+/// How what a command prints is passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// Line by line.
+    Lines,
+    /// What a test program prints at once, when it has ended: for one of two runs that share a terminal.
+    Blocks,
+}
+
 /// As [`run`]; what it says also comes back, whatever became of it.
-pub(crate) fn run_heard(arguments: &[&str]) -> Outcome<Heard> {
+pub(crate) fn run_heard(arguments: &[&str], manner: Manner) -> Outcome<Heard> {
     let mut command = command(arguments);
-    let (mut heard, success) = hear(&mut command).because("cannot run cargo")?;
+    let (mut heard, success) = hear(&mut command, manner).because("cannot run cargo")?;
     if !success {
         let words = arguments.join(" ");
         heard.outcome = Err(Failure::found(format!("`cargo {words}` failed")));
@@ -99,8 +123,8 @@ pub(crate) fn run_heard(arguments: &[&str]) -> Outcome<Heard> {
     Ok(heard)
 }
 
-/// Runs a command, passes on both of its outputs line by line, and remembers them.
-fn hear(command: &mut Command) -> io::Result<(Heard, bool)> {
+/// Runs a command, passes on both of its outputs, and remembers them.
+fn hear(command: &mut Command, manner: Manner) -> io::Result<(Heard, bool)> {
     let began = Instant::now();
     let mut child = command
         .stdout(Stdio::piped())
@@ -119,11 +143,16 @@ fn hear(command: &mut Command) -> io::Result<(Heard, bool)> {
             });
             lines
         });
+        let mut shown = 0;
         each_line(stdout, |text| {
-            println!("{text}");
             said.push_str(&text);
             said.push('\n');
+            if manner == Manner::Lines || text.starts_with("test result: ") {
+                print!("{}", &said[shown..]);
+                shown = said.len();
+            }
         });
+        print!("{}", &said[shown..]);
         // It panics only where stderr is closed, and then nobody can be told.
         errors.join().unwrap_or_default()
     });
@@ -132,7 +161,7 @@ fn hear(command: &mut Command) -> io::Result<(Heard, bool)> {
         stdout: said,
         stderr: lines,
         took: began.elapsed(),
-        outcome: Ok(()),
+        ..Heard::default()
     };
     Ok((heard, status.success()))
 }
@@ -213,7 +242,8 @@ mod tests {
         // More than a pipe holds, on the output that is not read first.
         let script =
             "echo one; echo 'NOT COVERED: a: b' >&2; seq 20000 >&2; printf '\\377x'; exit 3";
-        let (heard, success) = hear(Command::new("sh").args(["-c", script])).unwrap();
+        let (heard, success) =
+            hear(Command::new("sh").args(["-c", script]), Manner::Blocks).unwrap();
         assert!(!success);
         assert_eq!(heard.stdout, "one\n\u{fffd}x\n");
         assert_eq!(heard.stderr.len(), 20_001);

@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use crate::budget::{self, Said};
-use crate::cargo::{self, SELECTION};
+use crate::cargo::{self, Heard, Manner, SELECTION};
 use crate::failure::{Failure, Outcome};
 use crate::junit::{self, Case};
 use crate::progress::Steps;
-use crate::{setup, tidy};
+use crate::{lanes, setup, tidy};
 
 /// The step whose time the gate watches.
 const TESTS: &str = "tests";
@@ -80,19 +80,29 @@ fn test_steps(steps: &mut Steps, extra: &[String], found: &mut Found) -> Outcome
     // The crash sweep and the end-to-end tests run the real programs beside them.
     steps.step("build the programs", || cargo::build_programs().map(drop))?;
     steps.step("build the tests", || cargo_test(&["--no-run"]))?;
-    let mut arguments = vec!["--no-fail-fast"];
-    arguments.extend(extra.iter().map(String::as_str));
     steps.step(TESTS, || {
-        let mut all = vec!["test"];
-        all.extend(SELECTION);
-        all.extend(arguments);
-        let heard = cargo::run_heard(&all)?;
+        let heard = match extra {
+            [] => lanes::run()?,
+            // Whoever wants some of them says which.
+            _ => some_tests(extra)?,
+        };
         let said: Vec<&str> = heard.stderr.iter().map(|line| line.text.as_str()).collect();
         found.cases = junit::tests(&heard.stdout, &said.join("\n"));
-        found.programs = budget::programs(&heard.stderr, heard.took);
+        found.programs = heard.programs;
         found.took = heard.took;
         heard.outcome
     })
+}
+
+/// What these words of cargo's choose.
+fn some_tests(words: &[String]) -> Outcome<Heard> {
+    let mut all = vec!["test"];
+    all.extend(SELECTION);
+    all.push("--no-fail-fast");
+    all.extend(words.iter().map(String::as_str));
+    let mut heard = cargo::run_heard(&all, Manner::Lines)?;
+    heard.programs = budget::programs(&heard.stderr, heard.took);
+    Ok(heard)
 }
 
 /// Formatting, lints, tidy rules, documentation, licences: everything but tests.

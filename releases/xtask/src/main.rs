@@ -18,6 +18,7 @@ mod demo;
 mod fuzz;
 mod gate;
 mod junit;
+mod lanes;
 mod pages;
 mod progress;
 mod setup;

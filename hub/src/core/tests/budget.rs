@@ -461,7 +461,7 @@ fn an_alarm_that_is_wanted_again_is_said_if_it_still_holds() {
     );
     world.core.handle_camera("yard", Presence::There, NOW_MS);
     world.core.set(Settings::default(), NOW_MS).unwrap();
-    world.pass(20);
+    world.pass(2);
     assert_eq!(alarms(&mut world), [NoticeKind::CameraAway], "of the door");
     world.core.set(quiet, NOW_MS).unwrap();
     world.core.handle_camera("door", Presence::There, NOW_MS);
