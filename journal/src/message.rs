@@ -493,12 +493,13 @@ mod tests {
             NoticeKind::StorageFull,
             NoticeKind::CameraAway,
             NoticeKind::CameraBack,
+            NoticeKind::Person,
         ] {
             let alarm = of_kind(String::new(), kind);
             assert_eq!(decode(&encode(&alarm).unwrap()), Some(alarm));
         }
         // One more than there are.
-        let mut unknown = encode(&of_kind(String::new(), NoticeKind::CameraBack)).unwrap();
+        let mut unknown = encode(&of_kind(String::new(), NoticeKind::Person)).unwrap();
         *unknown.last_mut().unwrap() += 1;
         assert_eq!(decode::<HubNotification>(&unknown), None);
         let long = encode(&notice("x".repeat(NAME_BYTES_MAX + 1))).unwrap();

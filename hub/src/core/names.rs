@@ -59,8 +59,10 @@ impl Core {
         let doc = self.wishes.cameras.iter().find(|doc| doc.camera == camera);
         let set = doc.and_then(|doc| doc.settings.name.as_deref());
         // The configuration may have got another camera of that name since, or one back that was set to it before.
-        let is_its =
-            |name: &&str| configured(name, &self.wishes.cameras, &self.detections) == camera;
+        let is_its = |name: &&str| {
+            let found = configured(name, &self.wishes.cameras, &self.detections);
+            found == camera || (found == *name && !self.detections.contains_key(found))
+        };
         set.filter(is_its).unwrap_or(camera).to_owned()
     }
 

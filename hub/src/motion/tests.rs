@@ -354,7 +354,7 @@ fn who_walks_while_the_gain_changes_is_found() {
     for step in 0..10 {
         let mut picture = street();
         put(&mut picture, 100 + 20 * step, 200, 40, 100, 20);
-        scenes.push(camera.see(&gained(picture, 112 - step as u32 % 3)));
+        scenes.push(camera.see(&gained(picture, 106 - step as u32 % 3)));
     }
     assert_eq!(scenes[2..], [Scene::Moving; 8]);
 }

@@ -87,8 +87,8 @@ fn a_journal_of_another_version_or_role_is_refused() {
     let (format, openmls) = (crate::FORMAT_VERSION, crate::OPENMLS_VERSION);
     let table = [
         (format, openmls, Role::Hub, None),
-        (format + 1, openmls, Role::Hub, Some("journal format 3")),
-        (format - 1, openmls, Role::Hub, Some("journal format 1")),
+        (format + 1, openmls, Role::Hub, Some("journal format 4")),
+        (format - 1, openmls, Role::Hub, Some("journal format 2")),
         (format, "0.9.1", Role::Hub, Some("OpenMLS 0.9.1")),
         (format, "0.10.0", Role::Hub, Some("OpenMLS 0.10.0")),
         (format, openmls, Role::App, Some("belongs to a app")),
