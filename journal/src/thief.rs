@@ -3,6 +3,7 @@
 //! The keys are taken from the raw bytes of the vault, both images, whatever their checksums say; the
 //! sealed values from wherever they were found. Only in a build with `crashtest`.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ciborium::Value;
@@ -310,6 +311,9 @@ pub struct Keys {
     all: Vec<(u64, u64, Key)>,
     /// The first number that is not given yet.
     unused: u64,
+    /// Values that no key opens, with the keys that they lie under: recoveries and checkpoints copy them, and each of
+    /// them has been tried with every key.
+    closed: RefCell<BTreeSet<(Vec<u8>, Vec<u8>)>>,
 }
 
 impl Keys {
@@ -338,7 +342,11 @@ impl Keys {
             all.push((id, version, key));
         }
         let unused = journal.row(keys::NEXT_KEY)?.unwrap_or(1);
-        Ok(Self { all, unused })
+        Ok(Self {
+            all,
+            unused,
+            closed: RefCell::default(),
+        })
     }
 
     /// A value's bytes, and whether a key of the number that its scope has opened it.
@@ -349,6 +357,10 @@ impl Keys {
         key: &[u8],
         value: &[u8],
     ) -> Option<(zeroize::Zeroizing<Vec<u8>>, bool)> {
+        let place = (key.to_vec(), value.to_vec());
+        if self.closed.borrow().contains(&place) {
+            return None;
+        }
         let own = journal.scopes.get(scope).map(|current| current.id.0);
         // A group is named at random, so no birth that was taken back was another one's of the same name: of keys
         // that are not given, none can be its. They are most of a vault, and groups' values are most of a log.
@@ -363,7 +375,11 @@ impl Keys {
         let (mine, others): (Vec<_>, Vec<_>) =
             self.all.iter().partition(|(id, _, _)| own == Some(*id));
         let others = others.into_iter().filter(|(id, _, _)| may_open(*id));
-        mine.into_iter().chain(others).find_map(try_one)
+        let opened = mine.into_iter().chain(others).find_map(try_one);
+        if opened.is_none() {
+            self.closed.borrow_mut().insert(place);
+        }
+        opened
     }
 }
 
