@@ -560,5 +560,6 @@ fn a_relay_that_is_replaced_by_another_costs_nothing_that_was_accepted() -> Outc
     let (code, said) = sync(&mut system)?;
     assert_ne!(code, 0);
     assert!(said.contains("removed"), "{said}");
-    system.stop(Role::Hub)
+    system.stop(Role::Hub)?;
+    system.finish()
 }

@@ -242,7 +242,8 @@ fn a_power_cut_in_a_removal_leaves_the_phone_whole_or_gone_for_good() {
     }
     println!("a removal: {whole} states with the phone, {gone} without, {robbed} robbed");
     assert!(
-        whole > 20 && gone > 20 && robbed > 2,
+        // The last sync of it comes at its end, so most states are of before.
+        whole > 20 && gone > 4 && robbed > 2,
         "{whole} {gone} {robbed}"
     );
 }
