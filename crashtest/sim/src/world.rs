@@ -38,6 +38,11 @@ const LATE_MS_MAX: u64 = 5_000;
 /// Happenings in one scenario, lest two nodes talk for ever.
 const HAPPENINGS_MAX: u64 = 400_000;
 
+/// A network that is away for longer than this is away for long.
+const LONG_AWAY_MS: u64 = 60_000;
+/// How often whoever has no network for long is asked what it does next.
+const ASKED_AGAIN_MS: u64 = 1_000;
+
 /// A pair that every scenario begins with.
 pub struct Pair {
     /// The hub's disk, closed.
@@ -126,6 +131,8 @@ pub struct World {
     dice: SeededDice,
     /// Until when a connection stays broken.
     broken_until: BTreeMap<Who, u64>,
+    /// Who lost the network for long.
+    long_away: BTreeSet<Who>,
     wakes: BTreeMap<Who, u64>,
     starting: BTreeSet<Who>,
     first_disks: (SimDisk, SimDisk),
@@ -158,6 +165,7 @@ impl World {
             books: Books::default(),
             dice: SeededDice(seed ^ 5),
             broken_until: BTreeMap::new(),
+            long_away: BTreeSet::new(),
             wakes: BTreeMap::new(),
             starting: BTreeSet::new(),
             first_disks: (copy(&pair.hub), copy(&pair.app)),
@@ -399,6 +407,9 @@ impl World {
             }
             What::Break { who, for_ms } => {
                 self.broken_until.insert(*who, self.now_ms + for_ms);
+                if *for_ms > LONG_AWAY_MS {
+                    self.long_away.insert(*who);
+                }
                 self.cut(*who);
                 self.after_ms(*for_ms, Happening::Connect(*who));
             }
@@ -723,8 +734,15 @@ impl World {
                 Who::Hub => self.hub.deadline_ms(),
                 _ => self.app.deadline_ms(),
             };
+            // What is overdue waits for a connection. Who has none for long is asked now and then only.
+            let until = self.broken_until.get(&who).copied().unwrap_or(0);
+            let is_long = self.long_away.contains(&who);
+            let again_ms = match is_long && until > self.now_ms {
+                true => ASKED_AGAIN_MS,
+                false => 1,
+            };
             if let Some(at_ms) = deadline {
-                let at_ms = at_ms.max(self.now_ms + 1);
+                let at_ms = at_ms.max(self.now_ms + again_ms);
                 if self.wakes.get(&who).is_none_or(|planned| *planned > at_ms) {
                     self.wakes.insert(who, at_ms);
                     self.at(at_ms, Happening::Wake(who));
