@@ -38,8 +38,7 @@ fn hub_watched(system: &mut System) -> Outcome<usize> {
     Ok(status["live"].as_array().map_or(usize::MAX, Vec::len))
 }
 
-/// The stream as the app has written it, which is of many passes of a clip: the times of each begin at zero at the camera,
-/// and go on at the viewer. Where sessions change, which the heartbeat of a launch makes them do, pictures may be missing;
+/// The stream as the app has written it, which is of many passes of a clip, with a gap behind each. Where sessions change, which the heartbeat of a launch makes them do, pictures may be missing;
 /// a browser is shown what comes between two such holes.
 fn players_take(bytes: Vec<u8>, lines: &[Value]) {
     let test = "a_camera_is_watched_live_while_its_events_are_recorded";
@@ -51,7 +50,9 @@ fn players_take(bytes: Vec<u8>, lines: &[Value]) {
     }
     if Player::Chromium.is_here(test) {
         let film = film.longest_stretch().unwrap();
-        assert!(film.want.lasts > Duration::from_secs(1), "{:?}", film.want);
+        // A pass of the clip, at least: behind it comes the gap between two passes.
+        let half = Duration::from_millis(500);
+        assert!(film.want.lasts > half, "{:?}", film.want);
         play(&[film]).unwrap().remove(0).unwrap();
     }
 }

@@ -6,6 +6,9 @@ use journal::ids::{Channel, Line, PairingId};
 use thief::{Captured, ClipId, FRAME};
 use wire::{SendId, Seq};
 
+/// An event is told of, then its picture leaves, and its clip begins with the first piece: so many steps behind the word.
+const STEPS_TO_A_CLIP: u64 = 2;
+
 /// Whose files were copied, or who has sent something.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Whose {
@@ -252,9 +255,10 @@ impl Books {
         });
     }
 
-    /// The step in which the clip was deleted of whose event this tells: it left in the step in which that began.
+    /// The step in which the clip was deleted of whose event this tells.
     pub(super) fn deleted_with(&self, sent: &Sent) -> Option<u64> {
-        let of_event = |clip: &&Clip| clip.pairing == sent.line.pairing && clip.began == sent.left;
+        let begins = sent.left.saturating_add(STEPS_TO_A_CLIP);
+        let of_event = |clip: &&Clip| clip.pairing == sent.line.pairing && clip.began == begins;
         self.clips.iter().find(of_event)?.deleted
     }
 
