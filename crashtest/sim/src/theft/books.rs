@@ -7,7 +7,7 @@ use thief::{Captured, ClipId, FRAME};
 use wire::{SendId, Seq};
 
 /// An event is told of, then its picture leaves, and its clip begins with the first piece: so many steps behind the word.
-const STEPS_TO_A_CLIP: u64 = 2;
+pub(super) const STEPS_TO_A_CLIP: u64 = 2;
 
 /// Whose files were copied, or who has sent something.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -251,8 +251,8 @@ mod tests {
         let clip = Clip {
             id: [7; 16],
             pairing: PAIRING,
-            began: 5,
-            over: Some(7),
+            began: 5 + super::super::books::STEPS_TO_A_CLIP,
+            over: Some(8),
             deleted: Some(9),
             last: Seq(1),
             released: None,

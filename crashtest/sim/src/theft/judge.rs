@@ -488,12 +488,15 @@ mod tests {
             said.sent.line = Line::of(PAIRING, channel);
             said.sent.left = left;
             let (mut tally, mut found) = (Tally::default(), Found::default());
-            let (books, spoils) = (books(false), Spoils::default());
+            let (mut books, spoils) = (books(false), Spoils::default());
+            for clip in &mut books.clips {
+                clip.began += super::super::books::STEPS_TO_A_CLIP;
+            }
             let copied = copy(Whose::Phone(PAIRING), step);
             phone(&books, &copied, &spoils, &[said], &mut tally, &mut found);
             tally.broken
         };
-        // Of the clip that began in step 1 and was deleted in step 9.
+        // Of the clip of whose event was told in step 1 and that was deleted in step 9.
         assert_eq!(broken(8, 1, Channel::Notification), 0);
         assert_eq!(broken(9, 1, Channel::Notification), 1);
         assert_eq!(broken(9, 7, Channel::Notification), 0);
