@@ -13,6 +13,7 @@ mod spans;
 use serde::{Deserialize, Serialize};
 use sha2::digest::common::hazmat::SerializableState;
 use sha2::{Digest as _, Sha256};
+use wal::mutant;
 use wire::ids::Seq;
 use zeroize::Zeroizing;
 
@@ -424,6 +425,9 @@ impl Session<Committer> {
     ) -> Result<Closed, JournalError> {
         let used: Option<EpochUse> = txn.row(&keys::epoch_use(self.line()))?;
         let mut open = txn.clips_being_recorded(self.line())?;
+        mutant!("clip_left_open", "C2", "a start closes the epoch that was used, and not the clip that was sent in it: it never ends" => {
+            open.clear();
+        });
         let Some(last) = open.pop() else {
             if !matches!(used, Some(EpochUse::InUse { .. })) {
                 return Ok(Closed::NothingOwed);

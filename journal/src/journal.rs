@@ -255,6 +255,11 @@ impl Journal {
         JournalError::Poisoned(self.poison_cause.or_else(of_log))
     }
 
+    /// The most bytes that one transaction may take in the log.
+    pub fn txn_bytes_max(&self) -> u64 {
+        self.wal.options().txn_bytes_max()
+    }
+
     /// The engine's counters.
     pub fn stats(&self) -> wal::Stats {
         self.wal.stats()

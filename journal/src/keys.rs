@@ -67,7 +67,7 @@ pub(crate) fn outbox_head(line: Line) -> Vec<u8> {
     join(b'H', &[&line.key()])
 }
 
-/// `R` line: what the other side proved to hold that our outbox does not explain.
+/// `R` line: an envelope of ours that is out and that our outbox does not explain.
 pub(crate) fn rollback_proof(line: Line) -> Vec<u8> {
     join(b'R', &[&line.key()])
 }

@@ -78,7 +78,7 @@ pub use gone::GONE_KEPT;
 pub use heartbeat::{Answered, Healed, HeartbeatState, LineKeys, Made, PhoneHeard};
 pub use inbox::InboxHead;
 pub use journal::{FORMAT_VERSION, Journal, OPENMLS_VERSION, Role};
-pub use library::{AppClip, AppClipState, Taken};
+pub use library::{AppClip, AppClipState, NO_COMMAND_WAITS, Taken};
 pub use live::{LIVE_FRAMES_MAX, Live, LiveArrival, LivePart, LivePiece, LiveRight};
 pub use message::CHUNK_BYTES_MAX;
 pub use notice::{AppNotice, NOTICES_KEPT};

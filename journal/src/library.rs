@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use wal::note_with;
+use wal::{mutant, note_with};
 use wire::ids::Seq;
 use zeroize::Zeroizing;
 
@@ -25,6 +25,9 @@ use crate::passed::InviteTaken;
 use crate::scope::Scope;
 use crate::session::{Arrived, Follower, Received, Session, notes};
 use crate::txn::Txn;
+
+/// Why an outcome is of no use to a phone ([`Taken::Nothing`]): its hub has done a command once more.
+pub const NO_COMMAND_WAITS: &str = "an answer to no command that waits";
 
 /// Chunks of a deleted clip whose rows one transaction removes, for the same reason as
 /// [`crate::TRIM_ROWS_MAX`]: under 64 KiB in the log, beside the group's values if that rotates in the
@@ -236,7 +239,7 @@ impl Session<Follower> {
                 Some(HubConfigMessage::Outcome(outcome)) => {
                     match self.take_outcome(txn, &outcome, now_unix_ms)? {
                         Some(done) => Taken::CommandDone(done),
-                        None => Taken::Nothing("an answer to no command that waits"),
+                        None => Taken::Nothing(NO_COMMAND_WAITS),
                     }
                 }
                 Some(HubConfigMessage::Settings(doc)) => {
@@ -466,7 +469,13 @@ impl Txn<'_> {
                 }
             }
         }
-        self.end(Scope::Clip(clip));
+        if !mutant!(
+            "deleted_key_stays",
+            "S3",
+            "a clip is deleted on the phone, and its key stays in the vault"
+        ) {
+            self.end(Scope::Clip(clip));
+        }
         Ok(())
     }
 

@@ -298,7 +298,7 @@ impl Offer {
 }
 
 /// What the two ends derive from an offer and the nonce of a request: the offer's secret and the PSK.
-#[cfg(test)]
+#[cfg(any(test, feature = "crashtest"))]
 pub(crate) fn secrets_of(offer: &Offer, request: &Request) -> [Key; 2] {
     [offer.secret().clone(), offer.psk(&request.nonce)]
 }
@@ -424,6 +424,12 @@ impl Request {
     /// In whose name it is made.
     pub fn device(&self) -> DeviceId {
         self.device
+    }
+
+    /// The pairing that it asks for.
+    #[cfg(feature = "crashtest")]
+    pub(crate) fn pairing(&self) -> PairingId {
+        self.pairing
     }
 
     fn parts(&self) -> Vec<&[u8]> {

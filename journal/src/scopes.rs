@@ -46,17 +46,17 @@ impl ScopeKey {
     }
 
     /// A scope's first key.
-    fn born(id: KeyId, key: Key) -> Self {
-        Self {
+    fn born(id: KeyId, key: &Key) -> Box<Self> {
+        Box::new(Self {
             id,
             version: 0,
             salt: Salt::default(),
-            key,
-        }
+            key: key.clone(),
+        })
     }
 
     /// The key after one more rotation, another one each time that this is asked for.
-    pub(crate) fn rotated(&self, dice: &mut dyn Dice) -> Self {
+    pub(crate) fn rotated(&self, dice: &mut dyn Dice) -> Box<Self> {
         let mut salt = Salt::default();
         if !mutant!(
             "rotation_without_salt",
@@ -65,24 +65,35 @@ impl ScopeKey {
         ) {
             dice.fill(&mut salt);
         }
-        Self {
+        Box::new(Self {
             id: self.id,
             version: self.version + 1,
             salt,
             key: next_key(&self.key, &salt),
+        })
+    }
+
+    /// As the vault has it.
+    fn in_vault(&self) -> VaultKey {
+        VaultKey {
+            version: self.version,
+            key: self.key.clone(),
         }
     }
 }
 
+/// An unused key.
+type Fresh = (KeyId, Box<Key>);
+
+/// Each key in it has a place of its own, which is wiped when it goes: a map moves its values about, and leaves copies of
+/// them behind in memory. So does a list that grows: those of changes get their room when they are made.
 pub(crate) struct Scopes {
-    /// Each in a place of its own, which is wiped when it goes: a map moves its values about, and leaves copies of
-    /// them behind in memory.
     live: BTreeMap<Scope, Box<ScopeKey>>,
     /// Unused keys, ascending; all at or above the journal's next-key row.
-    pool: BTreeMap<KeyId, Key>,
+    pool: BTreeMap<KeyId, Box<Key>>,
     next_pool: u64,
     /// What the vault must be told once the log is synced through the number beside it.
-    owed: BTreeMap<KeyId, (Lsn, Option<VaultKey>)>,
+    owed: BTreeMap<KeyId, (Lsn, Option<Box<VaultKey>>)>,
     vault: Box<dyn Vault>,
 }
 
@@ -96,7 +107,7 @@ impl Scopes {
         dice: &mut dyn Dice,
     ) -> Result<Self, JournalError> {
         let mut keys = vault.load()?;
-        let mut changes: Vec<Change> = Vec::new();
+        let mut changes = list_of(keys.len());
         let mut live = BTreeMap::new();
         for &(scope, row) in rows {
             let id = KeyId(row.key);
@@ -116,7 +127,7 @@ impl Scopes {
                 Some(1) => {
                     entry.key = next_key(&entry.key, &row.salt);
                     entry.version = row.version;
-                    changes.push((id, Some(entry.clone())));
+                    changes.push((id, Some(VaultKey::clone(&entry))));
                 }
                 _ => return Err(mismatch(Some(entry.version))),
             }
@@ -126,7 +137,8 @@ impl Scopes {
                     id,
                     version: entry.version,
                     salt: row.salt,
-                    key: entry.key,
+                    // Not moved: what is left of it where it was would not be wiped.
+                    key: entry.key.clone(),
                 }),
             );
         }
@@ -142,11 +154,11 @@ impl Scopes {
                     "S3",
                     "a key of the pool under which a birth sealed that was taken back is given away once more"
                 ) {
-                    true => entry.key,
+                    true => Box::new(entry.key.clone()),
                     false => random_key(dice),
                 };
-                pool.insert(id, key.clone());
-                changes.push((id, Some(VaultKey { version: 0, key })));
+                changes.push(given(id, &key));
+                pool.insert(id, key);
             } else {
                 // Its scope ended, and the end was durable before this key could be erased.
                 changes.push((id, None));
@@ -187,14 +199,14 @@ impl Scopes {
         &mut self,
         n: usize,
         dice: &mut dyn Dice,
-    ) -> Result<ScopeKey, JournalError> {
+    ) -> Result<Box<ScopeKey>, JournalError> {
         if self.pool.len() <= n {
             self.store(Vec::new(), POOL_KEYS, dice)?;
         }
         mutant!("birth_after_the_log", "C7", "a new key is made on the spot, unknown to the vault" => {
             let id = KeyId(self.next_pool);
             self.next_pool += 1;
-            return Ok(ScopeKey::born(id, random_key(dice)));
+            return Ok(ScopeKey::born(id, &random_key(dice)));
         });
         let Some((id, key)) = self.pool.iter().nth(n) else {
             return Err(match n < POOL_KEYS {
@@ -204,37 +216,28 @@ impl Scopes {
                 }
             });
         };
-        Ok(ScopeKey::born(*id, key.clone()))
+        Ok(ScopeKey::born(*id, key))
     }
 
     /// The staged transaction holds these changes; the vault hears of them after the sync.
     pub(crate) fn staged(
         &mut self,
-        born: &BTreeMap<Scope, ScopeKey>,
-        rotated: &BTreeMap<Scope, ScopeKey>,
+        born: &BTreeMap<Scope, Box<ScopeKey>>,
+        rotated: &BTreeMap<Scope, Box<ScopeKey>>,
         ended: &BTreeSet<Scope>,
         lsn: Lsn,
     ) {
         for (scope, key) in born {
             self.pool.remove(&key.id);
             mutant!("birth_after_the_log", "C7", "and reaches the vault after the log" => {
-                let (version, key) = (key.version, (key.id, key.key.clone()));
-                self.owed.insert(key.0, (lsn, Some(VaultKey { version, key: key.1 })));
+                self.owed.insert(key.id, (lsn, Some(Box::new(key.in_vault()))));
             });
-            self.live.insert(*scope, Box::new(key.clone()));
+            self.live.insert(*scope, key.clone());
         }
         for (scope, key) in rotated {
-            self.owed.insert(
-                key.id,
-                (
-                    lsn,
-                    Some(VaultKey {
-                        version: key.version,
-                        key: key.key.clone(),
-                    }),
-                ),
-            );
-            self.live.insert(*scope, Box::new(key.clone()));
+            let change = Some(Box::new(key.in_vault()));
+            self.owed.insert(key.id, (lsn, change));
+            self.live.insert(*scope, key.clone());
         }
         for scope in ended {
             if let Some(key) = self.live.remove(scope) {
@@ -257,10 +260,10 @@ impl Scopes {
         if due.is_empty() {
             return Ok(());
         }
-        let changes: Vec<Change> = due
-            .into_iter()
-            .map(|(id, (_, change))| (id, change))
-            .collect();
+        let mut changes = list_of(due.len());
+        for (id, (_, change)) in due {
+            changes.push((id, change.as_deref().cloned()));
+        }
         self.store(changes, POOL_LOW, dice)
     }
 
@@ -285,17 +288,19 @@ impl Scopes {
         let mut fresh = self.make_keys(wanted.min(room.at_most + erased), dice);
         let in_place = (room.in_place + erased).min(fresh.len());
         let growing = fresh.split_off(in_place);
-        changes.extend(fresh.iter().cloned());
+        changes.extend(fresh.iter().map(|(id, key)| given(*id, key)));
         if !changes.is_empty() {
             self.vault.store(&changes).map_err(JournalError::Vault)?;
-            self.keep(fresh);
+            self.pool.extend(fresh);
         }
         if growing.is_empty() {
             return Ok(());
         }
-        match self.vault.store(&growing) {
+        let changes = growing.iter().map(|(id, key)| given(*id, key));
+        let changes: Vec<Change> = changes.collect();
+        match self.vault.store(&changes) {
             Ok(()) => {
-                self.keep(growing);
+                self.pool.extend(growing);
                 Ok(())
             }
             Err(error) if wal::disk::is_full(&error) => {
@@ -306,26 +311,36 @@ impl Scopes {
         }
     }
 
-    fn make_keys(&mut self, count: usize, dice: &mut dyn Dice) -> Vec<Change> {
+    fn make_keys(&mut self, count: usize, dice: &mut dyn Dice) -> Vec<Fresh> {
         let make = |_| {
             let id = KeyId(self.next_pool);
             self.next_pool += 1;
-            let key = random_key(dice);
-            (id, Some(VaultKey { version: 0, key }))
+            (id, random_key(dice))
         };
         (0..count).map(make).collect()
     }
 
-    /// The vault holds these new keys now.
-    fn keep(&mut self, keys: Vec<Change>) {
-        let keys = keys.into_iter();
-        self.pool
-            .extend(keys.filter_map(|(id, key)| Some((id, key?.key))));
+    /// The key that the next birth is given.
+    #[cfg(test)]
+    pub(crate) fn next_in_pool(&self) -> Option<&Key> {
+        self.pool.values().next().map(Box::as_ref)
     }
 }
 
-fn random_key(dice: &mut dyn Dice) -> Key {
-    let mut key = Key::default();
+/// An empty list of changes with room for so many, and for all new keys that may come behind them.
+fn list_of(changes: usize) -> Vec<Change> {
+    Vec::with_capacity(changes + POOL_KEYS)
+}
+
+/// What the vault is told of a new key.
+fn given(id: KeyId, key: &Key) -> Change {
+    let key = key.clone();
+    (id, Some(VaultKey { version: 0, key }))
+}
+
+/// Made where it stays.
+fn random_key(dice: &mut dyn Dice) -> Box<Key> {
+    let mut key = Box::<Key>::default();
     dice.fill(key.as_mut_slice());
     key
 }

@@ -432,11 +432,17 @@ impl Session<Committer> {
         handle.opened = None;
         let epoch = Epoch(handle.group.epoch().as_u64());
         txn.put_row(&keys::epoch_use(self.line), &EpochUse::Finished { epoch })?;
-        if !mutant!(
+        let key_stays = mutant!(
             "key_not_rotated",
             "S3",
             "a finished clip's storage key stays"
-        ) {
+        ) || (!self.open_clips.is_empty()
+            && mutant!(
+                "key_stays_beside_a_clip",
+                "S3",
+                "a finished clip's storage key stays while another camera's clip goes on in its line"
+            ));
+        if !key_stays {
             txn.rotate(Scope::Group(self.line));
         }
         // CRASH(journal.session.finish_staged): before: a clip without its trailer, which the next

@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use ciborium::Value;
 
 use crate::error::JournalError;
-use crate::ids::ClipId;
-use crate::journal::{Journal, scan_all, value_aad};
+use crate::ids::{ClipId, PairingId};
+use crate::journal::{Journal, Role, scan_all, value_aad};
 use crate::keys::{self, Family};
-use crate::pairing::Offer;
+use crate::pairing::{Offer, Request, secrets_of};
 use crate::record::PairingRecord;
 use crate::scope::{SCOPE_BYTES, Scope};
 use crate::scopes::ScopeRow;
@@ -75,15 +75,26 @@ pub struct Loot {
     pub what: String,
 }
 
-/// Something that a journal keeps sealed, and that must stand in the clear nowhere.
+/// Who may know something that a journal keeps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shown {
+    /// Nobody: it is sealed, and must stand in the clear nowhere.
+    ToNobody,
+    /// The relay, to which its owner shows it: mailboxes, names, admissions.
+    ToRelay,
+    /// People, and everybody but the relay.
+    ToPeople,
+}
+
+/// Something that a journal keeps, and that must not stand everywhere.
 #[derive(Clone)]
 pub struct Secret {
     /// What it is, for people.
     pub what: &'static str,
     /// Itself.
     pub bytes: Vec<u8>,
-    /// Whether its owner shows it to the relay, which may then know it: mailboxes, names, admissions.
-    pub is_shown_to_relay: bool,
+    /// Who may know it.
+    pub shown: Shown,
 }
 
 impl Secret {
@@ -91,13 +102,20 @@ impl Secret {
         Self {
             what,
             bytes: bytes.to_vec(),
-            is_shown_to_relay: false,
+            shown: Shown::ToNobody,
         }
     }
 
     fn shown(what: &'static str, bytes: &[u8]) -> Self {
         Self {
-            is_shown_to_relay: true,
+            shown: Shown::ToRelay,
+            ..Self::kept(what, bytes)
+        }
+    }
+
+    fn told(what: &'static str, bytes: &[u8]) -> Self {
+        Self {
+            shown: Shown::ToPeople,
             ..Self::kept(what, bytes)
         }
     }
@@ -105,7 +123,8 @@ impl Secret {
 
 /// What a journal at rest knows and must have written nowhere as it is: its own and its pairings' secrets, those of
 /// MLS in its groups (of the epochs they are in, the exporter's among them, and private keys), and the whole names by
-/// which the relay knows it and its peers. Storage keys are in [`keys_in`].
+/// which the relay knows it and its peers; and the names of its pairings and groups, by which the relay would know MLS's
+/// own messages. Storage keys are in [`keys_in`].
 ///
 /// # Errors
 /// If the journal cannot be read.
@@ -123,6 +142,8 @@ pub fn secrets(journal: &Journal) -> Result<Vec<Secret>, JournalError> {
         out.extend(secrets_of_code(text));
     }
     for pairing in journal.pairing_ids() {
+        // A group's identifier begins with it, and stands in the header of each message of MLS.
+        out.push(Secret::told("a pairing's name", &pairing.0));
         let scope = Scope::Pairing(pairing);
         let record: Option<PairingRecord> = journal.secret_row(scope, Family::Pairing, &[])?;
         let Some(record) = record else { continue };
@@ -132,12 +153,54 @@ pub fn secrets(journal: &Journal) -> Result<Vec<Secret>, JournalError> {
         out.push(Secret::kept("a tag key", record.tag_key.as_slice()));
         out.push(Secret::shown("a device's name", &record.peer_device.0));
         for line in &record.lines {
+            out.push(Secret::told("a group's name", &line.group_id));
             out.push(Secret::shown("the right to read", &line.receive.0));
             out.push(Secret::shown("the right to append", &line.send.0));
         }
     }
     out.extend(secrets_of_mls(journal)?);
     Ok(out)
+}
+
+/// What the welcomes of a pairing are encrypted to: the private keys of the key packages of a phone that is in the middle
+/// of one. One that is in the middle of none has none.
+///
+/// # Errors
+/// If the journal cannot be read.
+pub fn init_keys(journal: &Journal) -> Result<Vec<Vec<u8>>, JournalError> {
+    let mut found = Vec::new();
+    for (key, _sealed) in scan_all(&journal.wal, b"S")? {
+        let Some((scope, rest)) = scope_of(&key) else {
+            continue;
+        };
+        if rest.first() != Some(&(Family::KeyPackage as u8)) {
+            continue;
+        }
+        let Some(bytes) = journal.secret(scope, &key)? else {
+            continue;
+        };
+        let Some(Value::Map(fields)) = crate::codec::from_cbor::<Value>(&bytes) else {
+            continue;
+        };
+        for (name, value) in &fields {
+            if name.as_text() == Some("private_init_key") {
+                below_secret(value, true, MLS_DEPTH_MAX, &mut found);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The pairing that a phone asks for.
+#[must_use]
+pub fn asked_for(request: &Request) -> PairingId {
+    request.pairing()
+}
+
+/// The secret of an offer, and the PSK that comes of it and of a request by it.
+#[must_use]
+pub fn pairing_secrets(offer: &Offer, request: &Request) -> [Key; 2] {
+    secrets_of(offer, request)
 }
 
 /// What OpenMLS has stored that is secret. A value that does not open any more is nobody's.
@@ -269,6 +332,12 @@ pub fn epoch_row(journal: &Journal, line: &[u8]) -> Result<Option<Vec<u8>>, Jour
 /// If the journal cannot be read.
 pub fn loot(journal: &Journal, keys: &Keys, found: &[Found]) -> Result<Vec<Loot>, JournalError> {
     let mut out = Vec::new();
+    let listed = listed_clips(journal)?;
+    // What a phone has in no list is deleted, whatever became of its key.
+    let is_listed = |scope| match scope {
+        Scope::Clip(clip) => journal.role() == Role::Hub || listed.contains(&clip),
+        _ => true,
+    };
     for Found { lsn, key, value } in found {
         let Some((scope, rest)) = scope_of(key) else {
             continue;
@@ -276,7 +345,7 @@ pub fn loot(journal: &Journal, keys: &Keys, found: &[Found]) -> Result<Vec<Loot>
         let Some((opened, is_its_own)) = keys.open(journal, scope, key, value) else {
             continue;
         };
-        let lives = journal.scopes.get(scope).is_some();
+        let lives = journal.scopes.get(scope).is_some() && is_listed(scope);
         let line = match scope {
             Scope::Group(line) if lives => Some(line),
             // What lives under its own key is no loot.
@@ -302,6 +371,21 @@ pub fn loot(journal: &Journal, keys: &Keys, found: &[Found]) -> Result<Vec<Loot>
         });
     }
     Ok(out)
+}
+
+/// The clips and pictures that a phone shows its owner.
+fn listed_clips(journal: &Journal) -> Result<BTreeSet<ClipId>, JournalError> {
+    let mut listed = BTreeSet::new();
+    for pairing in journal.pairing_ids() {
+        for list in [
+            keys::clip_order_prefix(pairing),
+            keys::thumbnail_order_prefix(pairing),
+        ] {
+            let rows = scan_all(&journal.wal, &list)?.into_iter();
+            listed.extend(rows.filter_map(|(_, id)| Some(ClipId(id.as_slice().try_into().ok()?))));
+        }
+    }
+    Ok(listed)
 }
 
 /// The keys that a thief has.

@@ -63,7 +63,7 @@ pub struct Txn<'j> {
     journal: &'j mut Journal,
     rows: wal::Txn,
     secrets: BTreeMap<Vec<u8>, (Scope, Secret)>,
-    born: BTreeMap<Scope, ScopeKey>,
+    born: BTreeMap<Scope, Box<ScopeKey>>,
     births: usize,
     rotate: BTreeSet<Scope>,
     ended: BTreeSet<Scope>,
@@ -303,9 +303,8 @@ impl<'j> Txn<'j> {
 
     /// The key under which this transaction will seal values of `scope`.
     fn scope_key(&self, scope: Scope) -> Option<&ScopeKey> {
-        self.born
-            .get(&scope)
-            .or_else(|| self.journal.scopes.get(scope))
+        let born = self.born.get(&scope).map(Box::as_ref);
+        born.or_else(|| self.journal.scopes.get(scope))
     }
 
     /// Seals bytes that are no row of the view but belong to a scope: a clip's stored chunks.
@@ -405,11 +404,8 @@ impl<'j> Txn<'j> {
                 rows.delete(key);
                 continue;
             };
-            let Some(scope_key) = rotated
-                .get(&scope)
-                .or_else(|| self.scope_key(scope))
-                .cloned()
-            else {
+            let next = rotated.get(&scope).map(Box::as_ref);
+            let Some(scope_key) = next.or_else(|| self.scope_key(scope)).cloned() else {
                 return Err(JournalError::Misuse("a secret value needs a living scope"));
             };
             let aad = value_aad(scope, scope_key.version, &key);

@@ -47,11 +47,12 @@ pub struct Room {
 /// After `store` returns Ok, the keys that it replaced or erased must not be readable from any file
 /// that this vault wrote. After an error the outcome is unknown and the journal is opened again.
 pub trait Vault: Send {
-    /// Reads all keys, after repairing whatever an interrupted `store` left.
+    /// Reads all keys, after repairing whatever an interrupted `store` left. Each is in a place of its own, which is wiped
+    /// when it goes: a map moves its values about.
     ///
     /// # Errors
     /// [`JournalError::VaultDamaged`] if keys are lost for good, [`JournalError::Vault`] for IO.
-    fn load(&mut self) -> Result<BTreeMap<KeyId, VaultKey>, JournalError>;
+    fn load(&mut self) -> Result<BTreeMap<KeyId, Box<VaultKey>>, JournalError>;
 
     /// How many more keys fit in place, and how many if the vault grows as far as it may.
     fn room(&self) -> Room;

@@ -8,6 +8,7 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use subtle::ConstantTimeEq as _;
 use wal::Dice;
 use wire::envelope::Envelope;
 use wire::ids::{Digest, SendId, Seq};
@@ -163,6 +164,25 @@ pub(crate) fn wrap_body(key: &Key, place: Place<'_>, body: &[u8], dice: &mut dyn
     .concat()
 }
 
+/// What the other side can make of an envelope that it was given: number, nonce and sender's tag as they were, and
+/// something else behind them. For tests.
+#[cfg(test)]
+pub(crate) fn with_another_content(key: &Key, place: Place<'_>, envelope: &[u8]) -> Vec<u8> {
+    let nonce = nonce(envelope).expect("an envelope");
+    let mut body = opened(key, place, envelope).expect("an envelope of this place");
+    if let Some(last) = body.last_mut() {
+        *last ^= 1;
+    }
+    let tag = aead::seal_in_place(key, nonce, &place.aad(), &mut body);
+    [
+        [VERSION].as_slice(),
+        nonce.as_slice(),
+        body.as_slice(),
+        tag.as_slice(),
+    ]
+    .concat()
+}
+
 /// These bytes and zeros behind them, so that what [`wrap_body`] makes of them has the length of a class.
 #[cfg(any(test, feature = "crashtest"))]
 pub(crate) fn padded(body: &[u8]) -> Vec<u8> {
@@ -229,6 +249,23 @@ pub(crate) fn envelope(stored: Vec<u8>, key: &[u8; 32]) -> Option<Envelope> {
 /// Whether an envelope was sealed under this key for this place and not changed since. Decrypts all of it.
 pub(crate) fn is_authentic(key: &Key, place: Place<'_>, envelope: &[u8]) -> bool {
     opened(key, place, envelope).is_some()
+}
+
+/// Whether an envelope was made by us for this place: it opens under the key of what we send, and has a tag of
+/// ours. The other side has the wrapping key as well, but never a tag for another number or another nonce than we
+/// made one for; so one that it made of an envelope of ours has the number and the nonce of that.
+pub(crate) fn is_our_own(key: &Key, tag_key: &Key, place: Place<'_>, envelope: &[u8]) -> bool {
+    let (Some(nonce), Some(body)) = (nonce(envelope), opened(key, place, envelope)) else {
+        return false;
+    };
+    let own = own_tag(tag_key, place, nonce);
+    body.get(..own.len())
+        .is_some_and(|tag| own.as_slice().ct_eq(tag).into())
+}
+
+/// The nonce of an envelope; `None` if it is too short for one.
+pub(crate) fn nonce(envelope: &[u8]) -> Option<&[u8; NONCE_BYTES]> {
+    envelope.get(1..)?.first_chunk()
 }
 
 /// The envelope of ours of which the outbox holds `stored` for this place: that itself, which is believed as it
@@ -509,6 +546,47 @@ mod tests {
         assert_eq!(on_the_wire(&key, place, Vec::new()), None);
         assert_eq!(on_the_wire(&key, place, vec![RECIPE]), None);
         assert_eq!(on_the_wire(&key, place, vec![VERSION; 513]), None);
+    }
+
+    /// The other side has the wrapping key. All that it can have taken for ours is one of ours with something else in
+    /// it, and that has the nonce of the one that it is made of.
+    #[test]
+    fn our_own_is_told_by_a_tag_that_nobody_else_can_make() {
+        let (key, tag_key, other) = (Key::new([1; 32]), Key::new([8; 32]), Key::new([9; 32]));
+        let mailbox = SendId([2; 24]);
+        let place = Place {
+            mailbox: &mailbox,
+            seq: Seq(9),
+        };
+        let next = Place {
+            seq: Seq(10),
+            ..place
+        };
+        let kind = Kind::Mls;
+        let dice = || SeededDice(3);
+        let made = wrap(&key, &tag_key, place, kind, HELD, b"some", &mut dice());
+        let is_ours = |place, envelope: &[u8]| is_our_own(&key, &tag_key, place, envelope);
+        assert!(is_ours(place, &made), "the control");
+        assert!(!is_ours(next, &made));
+        assert!(!is_our_own(&other, &tag_key, place, &made));
+        assert!(!is_our_own(&key, &other, place, &made));
+        for at in 0..made.len() {
+            let mut bad = made.clone();
+            bad[at] ^= 0x10;
+            assert!(!is_ours(place, &bad), "byte {at}");
+            assert!(!is_ours(place, &made[..at]), "prefix {at}");
+        }
+        let body = opened(&key, place, &made).unwrap();
+        let under_another_nonce = wrap_body(&key, place, &body, &mut SeededDice(4));
+        assert!(unwrap(&key, place, &under_another_nonce).is_some());
+        assert!(!is_ours(place, &under_another_nonce));
+        let under_another_number = wrap_body(&key, next, &body, &mut dice());
+        assert!(unwrap(&key, next, &under_another_number).is_some());
+        assert!(!is_ours(next, &under_another_number));
+        let changed = with_another_content(&key, place, &made);
+        assert!(is_ours(place, &changed));
+        assert_ne!(changed, made);
+        assert_eq!(nonce(&changed), nonce(&made));
     }
 
     #[test]

@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quinn::VarInt;
+use relay_client::pace;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wire::frame::{self, Frame};
 use wire::{ErrorCode, SendId, Seq, Slot};
 
-use crate::server::Shared;
+use crate::server::{SEND_WINDOW_BYTES, Shared};
 use crate::session::Ended;
 use crate::storage::Job;
 use crate::store::ReadAnswer;
@@ -79,6 +80,7 @@ pub(crate) async fn run(
         }
         for (seq, envelope) in envelopes {
             let prefix = Bytes::from(frame::deliver_prefix(seq, envelope.len()));
+            pace::follow_network(&connection, SEND_WINDOW_BYTES);
             if stream
                 .write_all_chunks(&mut [prefix, envelope])
                 .await

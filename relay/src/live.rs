@@ -19,6 +19,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quinn::VarInt;
 use relay_client::framed::{FrameReadError, FrameReader};
+use relay_client::pace;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -29,16 +30,16 @@ use wire::limits::{
 };
 use wire::{ErrorCode, SendId, Slot};
 
+use crate::server::SEND_WINDOW_BYTES;
 use crate::session::Ended;
 
 /// How long a piece may wait for its watcher.
 const STALE: Duration = Duration::from_millis(LIVE_STALE_MS);
 /// What may wait for all watchers of this relay together, in bytes.
 const ALL_BYTES_WAITING_MAX: usize = 64 * 1024 * 1024;
-/// A watcher that has not sent so much as an acknowledgement for so long is out of reach. QUIC itself waits longer.
-const OUT_OF_REACH: Duration = Duration::from_secs(3);
-/// Of the rest of a group that is over, when others have 0.
-const OLD_PRIORITY: i32 = -1;
+/// A watcher that has not sent so much as an acknowledgement for so long is out of reach; a session ends so much and the
+/// hub's own patience of two seconds after its last viewer. QUIC itself waits longer.
+const OUT_OF_REACH: Duration = Duration::from_secs(2);
 /// Whether it answers cannot be told by a look back that is longer than this: nothing may have been sent to it.
 const LOOK_PAUSE_MAX: Duration = Duration::from_secs(4);
 
@@ -274,6 +275,7 @@ async fn write(
     let mut held = None;
     let mut late_at = Instant::now() + STALE;
     loop {
+        pace::follow_network(&connection, SEND_WINDOW_BYTES);
         let written = timeout_at(late_at, out.stream.write_all_chunks(&mut next)).await;
         if !matches!(written, Ok(Ok(()))) {
             return;
@@ -290,9 +292,8 @@ async fn write(
                 held = Some(room);
             }
             Some(Item::End) => {
-                // The next one has begun, or will: what is left of this one goes behind it. It fails only when the
-                // stream is gone.
-                let _gone = out.stream.set_priority(OLD_PRIORITY);
+                // What is left of it shares the connection with the next one. Behind everything else it would stay
+                // for as long as clips are delivered, and hold the room that it waits in.
                 out.is_whole = out.stream.finish().is_ok();
                 return;
             }
@@ -375,8 +376,8 @@ mod tests {
         // It acknowledges what is sent.
         assert!(reach.look(8, at(2_000)));
         assert!(reach.look(8, at(3_000)));
-        assert!(reach.look(8, at(4_900)));
-        assert!(!reach.look(8, at(5_000)));
+        assert!(reach.look(8, at(3_900)));
+        assert!(!reach.look(8, at(4_000)));
         assert!(!reach.look(8, at(7_000)));
         // It is back.
         assert!(reach.look(9, at(8_000)));

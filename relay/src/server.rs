@@ -41,7 +41,7 @@ const RETRY_ABOVE_CONNECTIONS: usize = 512;
 /// the stream window says, and is raised once the peer is admitted.
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 /// What the relay buffers for a reader that does not acknowledge.
-const SEND_WINDOW_BYTES: u64 = 2 * 1024 * 1024;
+pub(crate) const SEND_WINDOW_BYTES: u64 = 2 * 1024 * 1024;
 /// How long a connection has to say goodbye at shutdown.
 const GOODBYE: Duration = Duration::from_millis(500);
 

@@ -194,6 +194,10 @@ async fn conflict_gap_and_a_declared_gap() {
         within(uplink.next_event()).await,
         Ok(AppendEvent::Conflict { stored })
     );
+    // It is shown them, also behind the refusal.
+    let shown = within(uplink.fetch(Seq(1))).await.unwrap();
+    assert_eq!(shown.as_deref(), Some(one.as_ref()));
+    assert_eq!(within(uplink.fetch(Seq(2))).await, Ok(None));
 
     // Nothing behind a refusal is appended, on that handle.
     append(&mut uplink, 2, 1, &two).await;

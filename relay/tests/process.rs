@@ -1,4 +1,5 @@
-//! The program itself: killed, restarted, wiped, started twice, misconfigured.
+//! The program itself: killed, restarted, wiped, started twice, misconfigured. What it wrote and printed is searched at
+//! the end of each test.
 
 mod common;
 
@@ -8,12 +9,22 @@ use common::*;
 use relay_client::ErrorKind;
 use wire::{Class, Invitation, ReceiveId, Seq};
 
-const MAILBOX: ReceiveId = ReceiveId([7; 24]);
+const MAILBOX: ReceiveId = ReceiveId(*b"a mailbox of these tests");
+
+/// A place in which the whole names of that mailbox stand in no word.
+fn place() -> Place {
+    let place = Place::new();
+    let (receive, send) = (MAILBOX, MAILBOX.send_id());
+    let dir = &place.dir;
+    dir.seek_in_words("the right to read", receive.as_bytes());
+    dir.seek_in_words("the right to append", send.as_bytes());
+    place
+}
 
 #[tokio::test]
 async fn killed_and_restarted_it_has_everything_that_had_a_receipt() {
-    let place = Place::new();
-    let (hub_device, phone_device) = (device(), device());
+    let place = place();
+    let (hub_device, phone_device) = (place.device(), place.device());
     let relay = place.spawn();
     let invitation = place.invitation(Class::Hub);
     let (hub, hub_certificate) = join(&relay.address, &hub_device, invitation).await.unwrap();
@@ -64,8 +75,8 @@ const RESET_SECONDS_MAX: u64 = 10;
 
 #[tokio::test]
 async fn a_restarted_relay_resets_old_connections_at_once() {
-    let place = Place::new();
-    let device = device();
+    let place = place();
+    let device = place.device();
     let relay = place.spawn();
     let (hub, certificate) = join(&relay.address, &device, place.invitation(Class::Hub))
         .await
@@ -90,8 +101,8 @@ const QUIET: std::time::Duration = std::time::Duration::from_secs(2);
 
 #[tokio::test]
 async fn an_idle_client_soon_notices_that_its_relay_was_restarted() {
-    let place = Place::new();
-    let device = device();
+    let place = place();
+    let device = place.device();
     let relay = place.spawn();
     let (phone, _) = join(&relay.address, &device, place.invitation(Class::Phone))
         .await
@@ -111,8 +122,8 @@ async fn an_idle_client_soon_notices_that_its_relay_was_restarted() {
 
 #[tokio::test]
 async fn scenario_22_wiped_and_restarted_it_fills_again() {
-    let place = Place::new();
-    let hub_device = device();
+    let place = place();
+    let hub_device = place.device();
     let relay = place.spawn();
     let invitation = place.invitation(Class::Hub);
     let (hub, certificate) = join(&relay.address, &hub_device, invitation).await.unwrap();
@@ -142,22 +153,25 @@ async fn scenario_22_wiped_and_restarted_it_fills_again() {
 
 #[tokio::test]
 async fn invite_and_status_beside_a_running_relay() {
-    let place = Place::new();
+    let place = place();
     let relay = place.spawn();
-    let output = run(
-        &["invite", "--class", "hub", "--ttl", "10m"],
-        &place.config_path(),
-    );
+    let mut invite = program();
+    invite.args(["invite", "--class", "hub", "--ttl", "10m", "--config"]);
+    let invite = invite.arg(place.config_path());
+    let output = place.dir.output_for_a_person(invite);
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
     let invitation: Invitation = text.parse().unwrap();
+    place.seek(&invitation);
     assert_eq!(invitation.class, Class::Hub);
-    let (hub, _) = join(&relay.address, &device(), invitation).await.unwrap();
+    let (hub, _) = join(&relay.address, &place.device(), invitation)
+        .await
+        .unwrap();
     let (_, mut uplink) = within(hub.attach_send(MAILBOX.send_id())).await.unwrap();
     append(&mut uplink, 1, 0, &envelope(1, 5_000)).await;
     receipt(&mut uplink, 1).await;
 
-    let output = run(&["status", "--json"], &place.config_path());
+    let output = run(&place, &["status", "--json"], &place.config_path());
     assert!(output.status.success());
     let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(status["status"]["connections"], 1);
@@ -166,11 +180,11 @@ async fn invite_and_status_beside_a_running_relay() {
     assert_eq!(status["status"]["envelope_bytes"], 5_000);
     assert_eq!(status["status"]["quota_bytes"], 8_192);
     assert!(status["status"]["disk_bytes"].as_u64().unwrap() > 8_192);
-    let output = run(&["status"], &place.config_path());
+    let output = run(&place, &["status"], &place.config_path());
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("8192 bytes, in whole sectors"), "{text}");
 
-    let output = run(&["doctor", "--json"], &place.config_path());
+    let output = run(&place, &["doctor", "--json"], &place.config_path());
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["problems"].as_u64(), Some(0), "{report}");
     let said = report["checks"].to_string();
@@ -182,9 +196,9 @@ async fn invite_and_status_beside_a_running_relay() {
 
 #[test]
 fn a_second_process_on_the_same_directory() {
-    let place = Place::new();
+    let place = place();
     let relay = place.spawn();
-    let output = run(&["run", "--json"], &place.config_path());
+    let output = run(&place, &["run", "--json"], &place.config_path());
     assert_eq!(output.status.code(), Some(3));
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.contains("another process"), "{text}");
@@ -200,7 +214,7 @@ fn a_second_process_on_the_same_directory() {
 
 #[test]
 fn sigterm_ends_it_with_success_and_takes_the_socket_away() {
-    let place = Place::new();
+    let place = place();
     let mut relay = place.spawn();
     let pid = relay.child.id().to_string();
     assert!(
@@ -217,7 +231,7 @@ fn sigterm_ends_it_with_success_and_takes_the_socket_away() {
 #[test]
 fn each_mistake_has_its_code_and_names_itself() {
     let place = Place::with("[quota]\nacount_mib = 5\n");
-    let output = run(&["run"], &place.config_path());
+    let output = run(&place, &["run"], &place.config_path());
     assert_eq!(output.status.code(), Some(2));
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(
@@ -227,18 +241,18 @@ fn each_mistake_has_its_code_and_names_itself() {
 
     let place = Place::with("[limits]\nconnections = 10\n");
     let config = place.config_path();
-    let output = run(&["status"], &config);
+    let output = run(&place, &["status"], &config);
     assert_eq!(output.status.code(), Some(5), "not running");
 
     std::fs::remove_file(place.dir.path().join("identity.key")).unwrap();
-    let output = run(&["run"], &config);
+    let output = run(&place, &["run"], &config);
     assert_eq!(output.status.code(), Some(2));
     assert!(
         String::from_utf8(output.stderr)
             .unwrap()
             .contains("secluso-relay init")
     );
-    let output = run(&["doctor"], &config);
+    let output = run(&place, &["doctor"], &config);
     assert_eq!(output.status.code(), Some(1));
 
     let text = std::fs::read_to_string(&config).unwrap();
@@ -248,7 +262,7 @@ fn each_mistake_has_its_code_and_names_itself() {
     )
     .unwrap();
     std::fs::create_dir(place.data_dir()).unwrap();
-    let output = run(&["run"], &config);
+    let output = run(&place, &["run"], &config);
     assert!(
         String::from_utf8(output.stderr)
             .unwrap()
@@ -261,12 +275,14 @@ fn each_mistake_has_its_code_and_names_itself() {
     let text = std::fs::read_to_string(&config).unwrap();
     let port = taken.local_addr().unwrap().to_string();
     std::fs::write(&config, text.replace("127.0.0.1:0", &port)).unwrap();
-    assert_eq!(run(&["run"], &config).status.code(), Some(5));
+    assert_eq!(run(&other, &["run"], &config).status.code(), Some(5));
 }
 
 #[test]
 fn doctor_on_a_broken_configuration_ends_as_every_other_command() {
-    let output = run(&["doctor", "--json"], Path::new("/nowhere/relay.toml"));
+    let place = place();
+    let nowhere = Path::new("/nowhere/relay.toml");
+    let output = run(&place, &["doctor", "--json"], nowhere);
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<serde_json::Value> = said
@@ -289,7 +305,7 @@ fn doctor_on_a_broken_configuration_ends_as_every_other_command() {
 /// Whoever started it has read enough, or has died: that must not be the end of a relay.
 #[test]
 fn readers_that_have_gone_are_no_failure() {
-    let place = Place::new();
+    let place = place();
     let config = place.config_path();
     let gone = || {
         let (reader, writer) = std::io::pipe().unwrap();
@@ -301,26 +317,21 @@ fn readers_that_have_gone_are_no_failure() {
         &["invite", "--json"],
         &["invite"],
     ] {
-        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_secluso-relay"));
-        let output = program
-            .args(command)
-            .arg("--config")
-            .arg(&config)
-            .stdout(gone())
-            .output()
-            .unwrap();
+        let mut program = program();
+        let program = program.args(command).arg("--config").arg(&config);
+        let output = place.dir.output(program.stdout(gone()));
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{command:?}: {stderr}");
         assert!(!stderr.contains("panicked"), "{stderr}");
     }
-    let mut relay = std::process::Command::new(env!("CARGO_BIN_EXE_secluso-relay"))
+    let mut relay = program()
         .args(["run", "--config"])
         .arg(&config)
         .stdout(gone())
-        .stderr(std::process::Stdio::null())
+        .stderr(place.dir.log("secluso-relay"))
         .spawn()
         .unwrap();
-    let status = || run(&["status"], &config).status.code();
+    let status = || run(&place, &["status"], &config).status.code();
     let answers = (0..200).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(50));
         status() == Some(0)
@@ -336,8 +347,8 @@ fn readers_that_have_gone_are_no_failure() {
 
 #[tokio::test]
 async fn a_device_on_the_list_of_the_revoked() {
-    let place = Place::new();
-    let identity = device();
+    let place = place();
+    let identity = place.device();
     let relay = place.spawn();
     let (hub, certificate) = join(&relay.address, &identity, place.invitation(Class::Hub))
         .await
@@ -360,11 +371,15 @@ const IDLE_RSS_KIB_MAX: u64 = 32 * 1024;
 
 #[tokio::test]
 async fn an_idle_relay_is_small() {
-    let place = Place::new();
+    let place = place();
     let relay = place.spawn();
-    let (_hub, _) = join(&relay.address, &device(), place.invitation(Class::Hub))
-        .await
-        .unwrap();
+    let (_hub, _) = join(
+        &relay.address,
+        &place.device(),
+        place.invitation(Class::Hub),
+    )
+    .await
+    .unwrap();
     let status = std::fs::read_to_string(format!("/proc/{}/status", relay.child.id())).unwrap();
     let peak = status
         .lines()

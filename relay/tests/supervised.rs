@@ -1,10 +1,10 @@
 //! A relay that somebody supervises: told when it is ready, that it is alive, and that it stops; and asked to
-//! read its configuration again.
+//! read its configuration again. What it wrote and printed is searched at the end of each test.
 
 mod common;
 
 use std::os::unix::net::UnixDatagram;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use common::*;
@@ -42,7 +42,8 @@ fn it_tells_its_supervisor_that_it_is_ready_alive_and_stopping() {
         .arg(place.config_path())
         .env("NOTIFY_SOCKET", &path)
         .env("WATCHDOG_USEC", "300000")
-        .stdout(Stdio::null())
+        .stdout(place.dir.log("printed"))
+        .stderr(place.dir.log("secluso-relay"))
         .spawn()
         .unwrap();
     // Its first sign of life may come just before the word that it is ready.
@@ -58,7 +59,7 @@ fn it_tells_its_supervisor_that_it_is_ready_alive_and_stopping() {
 #[tokio::test]
 async fn a_device_that_is_revoked_is_shut_out_at_once_when_the_configuration_is_read_again() {
     let place = Place::new();
-    let (lost, kept) = (device(), device());
+    let (lost, kept) = (place.device(), place.device());
     let relay = place.spawn();
     let invited = place.invitation(Class::Hub);
     let (hub, certificate) = join(&relay.address, &lost, invited).await.unwrap();
@@ -87,11 +88,11 @@ async fn a_device_that_is_revoked_is_shut_out_at_once_when_the_configuration_is_
     let stays = tokio::time::timeout(a_moment, other.closed()).await;
     assert!(stays.is_err(), "who is not named stays");
 
-    let status = run(&["status", "--json"], &config);
+    let status = run(&place, &["status", "--json"], &config);
     let said: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
     let waiting = &said["status"]["waiting"];
     assert_eq!(*waiting, serde_json::json!(["log_file_mib"]));
-    let metrics = run(&["metrics"], &config);
+    let metrics = run(&place, &["metrics"], &config);
     let page = String::from_utf8(metrics.stdout).unwrap();
     assert!(page.contains("secluso_relay_config_waiting 1\n"), "{page}");
 }

@@ -1,21 +1,25 @@
-//! What the other side says it holds of ours, judged by our own books (promise C8).
+//! What the other side says it holds of ours, and what the relay does hold, judged by our own books (promise C8).
 //!
 //! Nobody but this journal makes what lies in its outbox, so where the other side holds something
 //! else there, or something beyond it, this directory is older than what left it. That cannot be
-//! mended: both ends are in epochs of the same number with different secrets. This room judges, and
-//! remembers the proof; it must never take what could have an innocent reason for a proof, because
-//! whoever owns the line stops sending on it for good.
+//! mended: both ends are in epochs of the same number with different secrets. The other side's word
+//! is its own, and counts for its pairing. A relay's word is nobody's; the envelope that it holds has a tag in
+//! it that only this journal can make, and counts for the whole directory. This room judges, and
+//! remembers the proof; it must never take what could have an innocent reason for a proof, nor what anybody
+//! else could have made, because whoever owns the line stops sending on it for good.
 
 use serde::{Deserialize, Serialize};
 use wire::ids::{Digest, Seq};
 
 use super::Row;
 use crate::error::JournalError;
-use crate::ids::Line;
+use crate::ids::{Line, PairingId};
 use crate::journal::Journal;
-use crate::keys;
+use crate::keys::{self, Family};
+use crate::record::PairingRecord;
+use crate::scope::Scope;
 use crate::txn::Txn;
-use crate::wrap::{Held, Kind};
+use crate::wrap::{self, Held, Kind, Place};
 
 /// What our books say about the last envelope.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,7 +32,7 @@ pub struct OutboxBooks {
     pub replaced_digest: Option<Digest>,
 }
 
-/// The row of a line whose other side proved a rollback (FORMAT.md, `R`).
+/// The row of a line on which a rollback is proved (FORMAT.md, `R`).
 #[derive(Serialize, Deserialize)]
 struct Proof {
     seq: Seq,
@@ -104,6 +108,66 @@ impl Journal {
         }
     }
 
+    /// What these bytes prove, which a relay holds in the mailbox of this line under this number: they are an
+    /// envelope of ours, by its own tag, and these books do not explain it. `None` if they prove nothing, whatever
+    /// the relay says of them. Reads and compares one envelope.
+    ///
+    /// A tag is made for a number and a nonce. The other side has the wrapping key and can put something else
+    /// behind them, so under a number of these books only another nonce proves anything: nobody but us makes a
+    /// second tag for it.
+    ///
+    /// # Errors
+    /// If the rows cannot be read.
+    pub fn outbox_disproved(
+        &self,
+        line: Line,
+        seq: Seq,
+        envelope: &[u8],
+    ) -> Result<Option<Held>, JournalError> {
+        let record: Option<PairingRecord> =
+            self.secret_row(Scope::Pairing(line.pairing), Family::Pairing, &[])?;
+        let Some(record) = record else {
+            return Ok(None);
+        };
+        let is_ours = record.line(line.channel).is_some_and(|channel| {
+            let place = Place {
+                mailbox: &channel.send,
+                seq,
+            };
+            wrap::is_our_own(&record.send_key, &record.tag_key, place, envelope)
+        });
+        if !is_ours
+            && !wal::mutant!(
+                "tag_not_checked",
+                "C8",
+                "whatever a relay holds under a number counts as an envelope of ours"
+            )
+        {
+            return Ok(None);
+        }
+        let held = Held {
+            seq,
+            digest: Digest::of(envelope),
+        };
+        let row = self.outbox_row(line)?;
+        if seq > row.last {
+            return Ok(Some(held));
+        }
+        // What is acked was judged with the ack; what is gone or damaged here cannot be compared.
+        if row.is_dead(seq) {
+            return Ok(None);
+        }
+        let Some(ours) = self.stored_envelope(line, seq)? else {
+            return Ok(None);
+        };
+        if wrap::nonce(&ours) == wrap::nonce(envelope) {
+            return Ok(None);
+        }
+        let body = self.own_body(line, seq, &ours)?;
+        let is_statement = body.is_none_or(|body| body.kind == Kind::Statement);
+        Ok((!is_statement).then_some(held))
+    }
+
     /// The durable digest of an envelope that is not acked, to compare with what a relay shows. `None`
     /// where nothing can be compared: it is gone or damaged, or a statement took its place, and the
     /// relay may honestly hold what stood there before.
@@ -127,7 +191,8 @@ impl Journal {
             .map(|_| envelope.digest()))
     }
 
-    /// The proof that [`crate::Session::prove_rollback`] kept: such a line must send nothing any more.
+    /// The proof that [`crate::Session::prove_rollback`] or [`Txn::prove_rollback_of_all`] kept: such a line must
+    /// send nothing any more.
     ///
     /// # Errors
     /// If the row cannot be read.
@@ -181,6 +246,31 @@ impl Txn<'_> {
         Ok(proof.map(Held::from))
     }
 
+    /// Remembers on every line of these pairings that an envelope of ours is out that the books do not explain
+    /// ([`Journal::outbox_disproved`]): nobody else could have made it, so it is no word of one phone or hub about
+    /// its own pairing, and `pairings` are all that there were when it was found. In one transaction, because a
+    /// relay that has shown it once need not do so again. One that is made later is none of the lost history's;
+    /// one that has ended since gets nothing.
+    ///
+    /// # Errors
+    /// None that storage could cause.
+    pub fn prove_rollback_of_all(
+        &mut self,
+        pairings: &[PairingId],
+        held: Held,
+    ) -> Result<(), JournalError> {
+        let there = self.journal().pairing_ids();
+        for pairing in pairings.iter().filter(|pairing| there.contains(pairing)) {
+            for line in Line::all(*pairing) {
+                // One that cannot be read is no proof that is kept.
+                if !matches!(self.rollback_proof(line), Ok(Some(_))) {
+                    self.keep_rollback_proof(line, held)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Remembers that the other side holds what these books do not explain. There is no way back
     /// but to end the pairing: what the proof was compared with may be damaged or dropped later, and
     /// then nothing else would know any more.
@@ -192,6 +282,9 @@ impl Txn<'_> {
         line: Line,
         held: Held,
     ) -> Result<(), JournalError> {
+        wal::mutant!("proof_not_kept", "C8", "that a directory is an older copy is known until the process ends" => {
+            return Ok(());
+        });
         let Held { seq, digest } = held;
         self.put_row(&keys::rollback_proof(line), &Proof { seq, digest })
     }

@@ -226,7 +226,13 @@ impl AppPairing {
             &[],
             &offer.offer,
         )?;
-        txn.end(Scope::Offer(offer.offer));
+        if !mutant!(
+            "offer_keys_stay",
+            "S5",
+            "a phone that is paired keeps the keys that the welcomes are encrypted to, and the secret of the code"
+        ) {
+            txn.end(Scope::Offer(offer.offer));
+        }
         // CRASH(journal.pairing.app_done): before: joined, not confirmed; the same proof gets the same
         // last word | after: confirmed, and the offer's secrets are past.
         crash_point!("journal.pairing.app_done");

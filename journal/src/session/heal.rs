@@ -158,12 +158,6 @@ pub(super) fn commit_to(
         }
     };
     match clip {
-        Some(_)
-            if mutant!(
-                "clip_not_carried",
-                "C2",
-                "new keys in the middle of a clip, and a start does not know which clip the epoch carries"
-            ) => {}
         Some(clip) => session.carries(txn, clip)?,
         None if line.channel == Channel::Config => {}
         None if session.carry_live(txn, live)? => {}

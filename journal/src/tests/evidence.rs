@@ -1,15 +1,18 @@
 //! What the other side holds, against our books, at either end; and what is missing from them.
 
 use sha2::{Digest as _, Sha256};
-use wal::disk::CrashPolicy;
-use wire::ids::{Digest, Seq};
+use wal::disk::{CrashPolicy, SimDisk};
+use wire::ids::{DeviceId, Digest, Seq};
 
-use super::harness::{Hub, converge, open, paired, settle};
+use super::harness::{Hub, converge, finish_pairing_as, open, paired, settle};
+use super::pairing::offer;
+use crate::ids::{Channel, Line, PairingId};
 use crate::keys;
 use crate::library::AppClipState;
 use crate::message::DropReason;
 use crate::scope::Scope;
-use crate::{ClipOutcome, Held, JournalError, Received, Role, Taken};
+use crate::wrap::{self, Place};
+use crate::{ClipOutcome, Held, Journal, JournalError, Received, Role, Taken};
 
 fn explains(hub: &Hub, held: Held) -> bool {
     hub.journal.outbox_explains(hub.line(), held).unwrap()
@@ -77,6 +80,147 @@ fn scenario_19_the_phones_next_word_proves_what_nothing_at_the_relay_can() {
     let mut txn = hub.journal.begin();
     let more = hub.session.start_clip(&mut txn, "door", "video/mp4", 1);
     assert!(matches!(more, Err(JournalError::RolledBack(_))));
+}
+
+/// What the other side can put in the place of an envelope of ours that it was given.
+fn changed_by_the_other_side(journal: &mut Journal, line: Line, seq: Seq, bytes: &[u8]) -> Vec<u8> {
+    let record = journal.begin().pairing_record(line).unwrap();
+    let mailbox = record.line(line.channel).unwrap().send;
+    let place = Place {
+        mailbox: &mailbox,
+        seq,
+    };
+    wrap::with_another_content(&record.send_key, place, bytes)
+}
+
+/// What the relay holds proves a rollback by the tag that is in it, and by nothing that the relay could say: neither
+/// by a number, nor with bytes of its own, of another place or of the phone.
+#[test]
+fn what_the_relay_holds_is_a_proof_by_its_own_tag_alone() {
+    let (mut hub, mut app) = paired();
+    hub.record(&[b"one"]);
+    settle(&mut hub, &mut app);
+    let old = hub.disk.crash_clone(CrashPolicy::KeepAll, 0);
+    let (line, books) = (hub.line(), hub.journal.outbox_head(hub.line()).unwrap());
+    // Envelopes: a Commit, header, two chunks, trailer.
+    hub.record(&[b"two", b"three"]);
+    let left = hub.outgoing(books.last);
+    assert_eq!(left.len(), 5);
+    // By whoever made them, they prove nothing.
+    for (seq, envelope) in &left {
+        let proof = hub
+            .journal
+            .outbox_disproved(line, *seq, envelope.as_bytes());
+        assert_eq!(proof.unwrap(), None);
+    }
+    let phones = app.outgoing(Seq::NONE);
+    let (mut hub, _) = hub.restart(old, 33);
+    // As the copy is, and once it has recorded under the same numbers, in part and past them.
+    for recorded in [0, 1, 2] {
+        if recorded > 0 {
+            hub.record(&[b"another"]);
+        }
+        let last = hub.journal.outbox_head(line).unwrap().last;
+        let proves = |journal: &Journal, seq: Seq, bytes: &[u8]| {
+            journal.outbox_disproved(line, seq, bytes).unwrap()
+        };
+        for (seq, envelope) in &left {
+            let (seq, bytes, digest) = (*seq, envelope.as_bytes(), envelope.digest());
+            let proof = proves(&hub.journal, seq, bytes);
+            assert_eq!(proof, Some(Held { seq, digest }), "{recorded}: {seq}");
+            for other in [seq.next(), Seq(seq.0 - 1), Seq(1_000)] {
+                assert_eq!(proves(&hub.journal, other, bytes), None, "{seq} as {other}");
+            }
+            for at in [0, 1, 30, bytes.len() - 1] {
+                let mut bad = bytes.to_vec();
+                bad[at] ^= 1;
+                assert_eq!(proves(&hub.journal, seq, &bad), None, "{seq}: byte {at}");
+            }
+            assert_eq!(proves(&hub.journal, seq, &bytes[..bytes.len() / 2]), None);
+            assert_eq!(proves(&hub.journal, seq, &[]), None);
+            let elsewhere = Line::of(line.pairing, Channel::Config);
+            let of_other = hub.journal.outbox_disproved(elsewhere, seq, bytes);
+            assert_eq!(of_other.unwrap(), None);
+            // The phone has the wrapping key, and no tag but that of the envelope that it changes: of a number
+            // that is here that one has to be another one of ours all the same.
+            let changed = changed_by_the_other_side(&mut hub.journal, line, seq, bytes);
+            assert!(proves(&hub.journal, seq, &changed).is_some());
+        }
+        for (seq, envelope) in &phones {
+            let seq = Seq(last.0 + seq.0);
+            assert_eq!(proves(&hub.journal, seq, envelope.as_bytes()), None);
+        }
+        // Nothing can be made of what this copy has sent itself.
+        for (seq, envelope) in hub.outgoing(Seq::NONE) {
+            let bytes = envelope.as_bytes();
+            assert_eq!(proves(&hub.journal, seq, bytes), None);
+            let changed = changed_by_the_other_side(&mut hub.journal, line, seq, bytes);
+            assert_ne!(changed, bytes);
+            assert_eq!(proves(&hub.journal, seq, &changed), None, "{seq}");
+        }
+    }
+    // Acked, or in a statement's place: nothing can be compared there.
+    let (first, last) = (left[0].0, hub.journal.outbox_head(line).unwrap().last);
+    let mut txn = hub.journal.begin();
+    hub.session.take_ack(&mut txn, first).unwrap();
+    drop(txn.commit(()).unwrap());
+    let mut txn = hub.journal.begin();
+    hub.session
+        .drop_damaged(&mut txn, Seq(first.0 + 2))
+        .unwrap();
+    drop(txn.commit(()).unwrap());
+    let judged = left.iter().map(|(seq, envelope)| {
+        let found = hub
+            .journal
+            .outbox_disproved(line, *seq, envelope.as_bytes());
+        found.unwrap().is_some()
+    });
+    // The statement stands at the end of the clip, for the chunk and the trailer.
+    let expected = [false, true, false, false, true];
+    assert_eq!(judged.collect::<Vec<_>>(), expected);
+    assert_eq!(last, Seq(first.0 + 7));
+}
+
+/// It is the directory that is old, not one pairing's part of it: every line of every phone is over, in one
+/// transaction and for good; but not those of a phone that pairs later.
+#[test]
+fn a_proof_by_our_own_tag_ends_every_line_that_there_is() {
+    let (mut hub, _app) = paired();
+    let line = hub.line();
+    let pair = |hub: &mut Hub, name| {
+        let code = offer(&mut hub.journal);
+        let mut app = open(Role::App, &SimDisk::new(), u64::from(name)).unwrap();
+        let device = DeviceId([name; 32]);
+        finish_pairing_as(device, &mut hub.journal, &mut app, &code).unwrap()
+    };
+    let other = pair(&mut hub, 9);
+    let held = |seq| Held {
+        seq: Seq(seq),
+        digest: Digest([9; 32]),
+    };
+    // One of them had a word of its own before.
+    let of_a_phone = Line::of(other, Channel::Thumbnail);
+    let mut txn = hub.journal.begin();
+    txn.keep_rollback_proof(of_a_phone, held(4)).unwrap();
+    drop(txn.commit(()).unwrap());
+    let (there, gone) = (hub.journal.pairing_ids(), PairingId([7; 16]));
+    let mut txn = hub.journal.begin();
+    txn.prove_rollback_of_all(&[there, vec![gone]].concat(), held(7))
+        .unwrap();
+    drop(txn.commit(()).unwrap());
+    let disk = hub.disk.crash_clone(CrashPolicy::LoseAll, 0);
+    let mut hub = Hub::open(Role::Hub, disk, line, 41);
+    for pairing in [line.pairing, other] {
+        for of in Line::all(pairing) {
+            let kept = hub.journal.rollback_proof(of).unwrap();
+            let seq = if of == of_a_phone { 4 } else { 7 };
+            assert_eq!(kept, Some(held(seq)), "{of:?}");
+        }
+    }
+    let later = pair(&mut hub, 10);
+    for of in [later, gone].map(Line::all).concat() {
+        assert_eq!(hub.journal.rollback_proof(of).unwrap(), None);
+    }
 }
 
 #[test]

@@ -73,6 +73,17 @@ fn a_storage_key_is_gone_from_its_place_once_it_was_rotated_or_has_ended() {
         assert!(!is_there(at, &key), "rotated, and still there");
     }
     settle(&mut hub, &mut app);
+    // What a birth has used is the scope's, and not the pool's any more: here of the clips that came to the phone.
+    let pooled = |journal: &Journal| {
+        let key = journal.scopes.next_in_pool().unwrap();
+        (key.as_ptr().expose_provenance(), key.to_vec())
+    };
+    let (at, key) = pooled(&app.journal);
+    assert!(is_there(at, &key), "the look is blind");
+    hub.record(&[b"three"]);
+    settle(&mut hub, &mut app);
+    assert_ne!(pooled(&app.journal).1, key, "nothing was born");
+    assert!(!is_there(at, &key), "used, and still in the pool's place");
     let lines = Channel::ALL.map(|channel| Line { channel, ..line });
     let scopes = lines.map(Scope::Group);
     let places: Vec<_> = scopes

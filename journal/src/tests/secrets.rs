@@ -616,7 +616,7 @@ fn nothing_is_sealed_after_the_trailer() {
 struct Stuck(FileVault, BTreeSet<KeyId>);
 
 impl Vault for Stuck {
-    fn load(&mut self) -> Result<BTreeMap<KeyId, VaultKey>, JournalError> {
+    fn load(&mut self) -> Result<BTreeMap<KeyId, Box<VaultKey>>, JournalError> {
         let keys = self.0.load()?;
         self.1 = keys.keys().copied().collect();
         Ok(keys)

@@ -305,7 +305,7 @@ impl FileVault {
 }
 
 impl Vault for FileVault {
-    fn load(&mut self) -> Result<BTreeMap<KeyId, VaultKey>, JournalError> {
+    fn load(&mut self) -> Result<BTreeMap<KeyId, Box<VaultKey>>, JournalError> {
         let io = JournalError::Vault;
         let mut found = None;
         if self.disk.exists(&self.path).map_err(io)? {
@@ -346,7 +346,8 @@ impl Vault for FileVault {
             .sectors
             .iter()
             .flat_map(|sector| sector.slots.iter().flatten());
-        Ok(slots.map(|(id, key)| (*id, key.clone())).collect())
+        let keys = slots.map(|(id, key)| (*id, Box::new(key.clone())));
+        Ok(keys.collect())
     }
 
     fn room(&self) -> Room {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use wire::frame::{Frame, Guest, ReceiveState, Revocation, SendState};
 use wire::limits::{BODY_BYTES_MAX, REVOKE_MAILBOXES_MAX, STORED_PREFIX_BYTES};
@@ -22,6 +23,8 @@ use crate::deliver::Deliveries;
 use crate::error::ClientError;
 use crate::framed::{FrameReader, RawFrame};
 use crate::live::{self, LiveGroup, LiveSender};
+use crate::pace;
+use crate::rpk::SEND_WINDOW_BYTES_MAX;
 
 /// Control frames of ours that wait to be written.
 const OUTBOUND_FRAMES_MAX: usize = 64;
@@ -321,6 +324,12 @@ impl Connection {
         self.inner.endpoint.rebind(socket).map_err(socket_error)
     }
 
+    /// Lets no more wait inside QUIC than the network soon takes, so that what is handed over next is not late
+    /// already. To be called with whatever is handed over.
+    pub fn follow_network(&self) {
+        pace::follow_network(&self.inner.quinn, SEND_WINDOW_BYTES_MAX);
+    }
+
     /// The round trip time as QUIC measures it.
     #[must_use]
     pub fn rtt(&self) -> Duration {
@@ -605,41 +614,53 @@ async fn read_control(inner: Arc<Inner>, mut control: FrameReader) {
     inner.end(error);
 }
 
-/// Hands each stream of deliveries, or of a live group, to the slot that its first frame names.
+/// Takes streams of deliveries and of live groups. One whose first frame does not come holds up no other; there are no
+/// more of them than QUIC lets the relay open.
 async fn accept_deliveries(inner: Arc<Inner>) {
-    while let Ok(stream) = inner.quinn.accept_uni().await {
-        let mut reader = FrameReader::new(stream, BODY_BYTES_MAX);
-        let Ok(Some(first)) = reader.next().await else {
-            continue;
-        };
-        let slot = match Frame::parse(first.kind, &first.body) {
-            Ok(Frame::Stream { slot }) => slot,
-            Ok(Frame::Live { slot, group }) => {
-                let table = inner.table();
-                let live = table
-                    .slots
-                    .get(&slot.0)
-                    .and_then(|entry| entry.live.as_ref());
-                if let Some(live) = live {
-                    // A reader with so many to read misses this one: dropping it stops the stream.
-                    let _missed = live.try_send(LiveGroup::new(group, reader));
+    let mut beginning = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = inner.quinn.accept_uni() => match accepted {
+                Ok(stream) => {
+                    beginning.spawn(take_stream(Arc::clone(&inner), stream));
                 }
-                continue;
-            }
-            _ => {
-                inner.end(ClientError::Unexpected { kind: first.kind });
-                return;
-            }
-        };
-        let waiting = inner
-            .table()
-            .slots
-            .get_mut(&slot.0)
-            .and_then(|entry| entry.stream.take());
-        if let Some(waiting) = waiting {
-            // Dropped with the reader if the slot was freed: that stops the stream.
-            let _gone = waiting.send(reader);
+                Err(_over) => return,
+            },
+            Some(_begun) = beginning.join_next() => {}
         }
+    }
+}
+
+/// Hands a stream to the slot that its first frame names.
+async fn take_stream(inner: Arc<Inner>, stream: quinn::RecvStream) {
+    let mut reader = FrameReader::new(stream, BODY_BYTES_MAX);
+    let Ok(Some(first)) = reader.next().await else {
+        return;
+    };
+    match Frame::parse(first.kind, &first.body) {
+        Ok(Frame::Stream { slot }) => {
+            let waiting = inner
+                .table()
+                .slots
+                .get_mut(&slot.0)
+                .and_then(|entry| entry.stream.take());
+            if let Some(waiting) = waiting {
+                // Dropped with the reader if the slot was freed: that stops the stream.
+                let _gone = waiting.send(reader);
+            }
+        }
+        Ok(Frame::Live { slot, group }) => {
+            let table = inner.table();
+            let live = table
+                .slots
+                .get(&slot.0)
+                .and_then(|entry| entry.live.as_ref());
+            if let Some(live) = live {
+                // A reader with so many to read misses this one: dropping it stops the stream.
+                let _missed = live.try_send(LiveGroup::new(group, reader));
+            }
+        }
+        _ => inner.end(ClientError::Unexpected { kind: first.kind }),
     }
 }
 
@@ -648,3 +669,6 @@ async fn accept_deliveries(inner: Arc<Inner>) {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

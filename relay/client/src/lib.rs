@@ -23,6 +23,7 @@ mod error;
 pub mod framed;
 mod identity;
 mod live;
+pub mod pace;
 pub mod rpk;
 
 pub use address::RelayAddress;

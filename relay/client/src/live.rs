@@ -110,10 +110,9 @@ impl LiveStream {
         }
     }
 
-    /// The group is whole. What of it is still to be sent goes behind the group that is next.
+    /// The group is whole. What of it is still to be sent shares the connection with the group that is next: behind
+    /// everything else it would stay for as long as a clip is sent, and hold the room that it waits in.
     pub fn end(mut self) {
-        // It fails only when the stream is gone.
-        let _gone = self.stream.set_priority(-1);
         self.is_whole = !self.is_broken && self.stream.finish().is_ok();
     }
 }

@@ -26,6 +26,8 @@ use crate::identity::Identity;
 mod reset;
 mod verify;
 
+pub use verify::judge;
+
 use verify::{AnyClient, PinnedServer};
 
 /// DER of a SubjectPublicKeyInfo for Ed25519, in front of the 32 bytes of the key (RFC 8410
@@ -67,6 +69,9 @@ pub enum RpkError {
     Connection(#[from] quinn::ConnectionError),
 }
 
+/// Bytes of ours that may wait for acknowledgement, at most: a fast line far away.
+pub(crate) const SEND_WINDOW_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
 /// What one end of a connection allows the other, and how long it waits.
 #[derive(Clone, Debug)]
 pub struct EndpointLimits {
@@ -100,7 +105,7 @@ impl Default for EndpointLimits {
             peer_uni_streams: 4,
             stream_window_bytes: 64 * 1024,
             connection_window_bytes: 256 * 1024,
-            send_window_bytes: 8 * 1024 * 1024,
+            send_window_bytes: SEND_WINDOW_BYTES_MAX,
             incoming_max: 2048,
             incoming_buffer_bytes: (64 * 1024, 8 * 1024 * 1024),
         }
@@ -263,8 +268,9 @@ pub fn peer_id(connection: &Connection) -> DeviceId {
     }
 }
 
-/// The key inside a SubjectPublicKeyInfo, if it is exactly one of Ed25519.
-fn ed25519_key(spki: &[u8]) -> Option<DeviceId> {
+/// The key inside a SubjectPublicKeyInfo, if it is exactly one of Ed25519. Public for fuzz targets.
+#[must_use]
+pub fn ed25519_key(spki: &[u8]) -> Option<DeviceId> {
     let key = spki.strip_prefix(&SPKI_PREFIX)?;
     Some(DeviceId(key.try_into().ok()?))
 }

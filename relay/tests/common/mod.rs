@@ -1,12 +1,15 @@
-//! A relay in a temporary directory, in this process or as a real one, for the tests here.
+//! A relay in a temporary directory, in this process or as a real one, for the tests here. What a real one wrote and
+//! printed is searched when its place goes.
 #![allow(dead_code, unreachable_pub)] // Each test binary uses its own part.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
+use crashtest_canary::Place as Searched;
 use relay::server::{Server, random_bytes, unix_now_s};
 use relay::{admission, config::Config, keyfile};
 use relay_client::{
@@ -19,7 +22,7 @@ use wire::{Certificate, Class, Digest, Head, Invitation, Seq};
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 pub struct Place {
-    pub dir: tempfile::TempDir,
+    pub dir: Searched,
     pub identity: Identity,
 }
 
@@ -30,17 +33,22 @@ impl Place {
 
     /// A place with more lines in its configuration.
     pub fn with(more: &str) -> Place {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Searched::new();
         let identity = Identity::from_seed(random_bytes());
         keyfile::create(&dir.path().join("identity.key"), &identity).unwrap();
-        std::fs::write(
-            dir.path().join("relay.toml"),
-            format!(
-                "listen = \"127.0.0.1:0\"\nidentity_key = \"identity.key\"\ndata_dir = \"data\"\n{more}"
-            ),
-        )
-        .unwrap();
+        let config = format!(
+            "listen = \"127.0.0.1:0\"\nidentity_key = \"identity.key\"\ndata_dir = \"data\"\n{more}"
+        );
+        dir.write("relay.toml", config);
         Place { dir, identity }
+    }
+
+    /// A device whose whole name stands in no word of a program.
+    pub fn device(&self) -> Identity {
+        let device = device();
+        let name = device.device_id();
+        self.dir.seek_in_words("a device's name", name.as_bytes());
+        device
     }
 
     pub fn config_path(&self) -> PathBuf {
@@ -60,7 +68,17 @@ impl Place {
     }
 
     pub fn invitation(&self, class: Class) -> Invitation {
-        admission::issue_invitation(&self.identity, random_bytes(), class, 600, unix_now_s())
+        let (nonce, now) = (random_bytes(), unix_now_s());
+        let invitation = admission::issue_invitation(&self.identity, nonce, class, 600, now);
+        self.seek(&invitation);
+        invitation
+    }
+
+    /// No program may write this down.
+    pub fn seek(&self, invitation: &Invitation) {
+        let text = invitation.to_string();
+        self.dir.seek("an invitation", text.as_bytes());
+        self.dir.seek("an invitation", &invitation.to_bytes());
     }
 
     /// An invitation that ran out long ago.
@@ -78,7 +96,7 @@ impl Place {
 
     /// A relay as a process of its own.
     pub fn spawn(&self) -> Process {
-        Process::spawn(&self.config_path())
+        Process::spawn(&self.dir, &self.config_path())
     }
 }
 
@@ -86,39 +104,46 @@ pub fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_secluso-relay"))
 }
 
-/// Runs the program to its end.
-pub fn run(arguments: &[&str], config: &Path) -> Output {
-    program()
-        .args(arguments)
-        .arg("--config")
-        .arg(config)
-        .output()
-        .unwrap()
+/// Runs the program to its end, with a configuration of this place or another.
+pub fn run(place: &Place, arguments: &[&str], config: &Path) -> Output {
+    let mut program = program();
+    let command = program.args(arguments).arg("--config").arg(config);
+    place.dir.output(command)
 }
 
 pub struct Process {
     pub child: Child,
     pub address: RelayAddress,
+    /// Writes down what it prints.
+    listener: Option<JoinHandle<()>>,
 }
 
 impl Process {
-    fn spawn(config: &Path) -> Process {
+    fn spawn(place: &Searched, config: &Path) -> Process {
         let mut child = program()
             .args(["run", "--json", "--config"])
             .arg(config)
-            .env("SECLUSO_LOG", "warn")
+            .env("SECLUSO_LOG", "info")
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(place.log("secluso-relay"))
             .spawn()
             .unwrap();
         let mut line = String::new();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         stdout.read_line(&mut line).unwrap();
-        std::thread::spawn(move || stdout.read_to_string(&mut String::new()));
+        place.said("what the relay printed", line.as_bytes());
+        let mut printed = place.log("printed");
+        let listener = std::thread::spawn(move || {
+            std::io::copy(&mut stdout, &mut printed).expect("what it prints is written down");
+        });
         let event: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(event["event"], "listening", "{line}");
         let address = event["relay"].as_str().unwrap().parse().unwrap();
-        Process { child, address }
+        Process {
+            child,
+            address,
+            listener: Some(listener),
+        }
     }
 
     /// SIGKILL: no destructor runs.
@@ -133,6 +158,10 @@ impl Drop for Process {
         // Already dead in most tests; both calls then fail, which is what we want.
         let _dead = self.child.kill();
         let _reaped = self.child.wait();
+        if let Some(listener) = self.listener.take() {
+            // One that panicked has said so itself.
+            let _heard = listener.join();
+        }
     }
 }
 

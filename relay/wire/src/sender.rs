@@ -2,19 +2,30 @@
 //!
 //! The machine knows numbers and digests, not envelopes: it asks for them one by one
 //! ([`Need`]), so that an outbox of gigabytes costs no memory. It must never free anything
-//! because of a receipt, and never judge evidence of a rollback: it stops and shows it. The
-//! same goes for silence: after a refusal it attaches again and starts from what the relay
-//! shows, so that answers to abandoned envelopes cannot be mistaken for new ones.
+//! because of a receipt, and never believe the relay that this outbox is older than what left
+//! it: what the relay says of such an envelope proves nothing, so it asks for the bytes and has
+//! them judged by whoever has the keys, before anything more is sent. The same goes for
+//! silence: after a refusal it attaches again and starts from what the relay shows, so that
+//! answers to abandoned envelopes cannot be mistaken for new ones.
 //!
 //! ```text
 //!            handle_attached                    digest is ours / relay is behind
-//! Detached -----------------> Comparing ------------------------> Sending
-//!    ^                            |                                 |  |
-//!    |  over quota, not next,     | other digest, above our head    |  | conflict
-//!    |  connection lost           v                                 |  |
-//!    +--------------------------  Suspect <-------------------------+--+
-//!          handle_evidence_dismissed
+//! Detached -----------------> Comparing ------------------------> Sending <--+
+//!    ^  ^                         |                                 |  |     |
+//!    |  |  over quota, not next,  | other digest, above our head    |  |     | handle_evidence_dismissed:
+//!    |  |  connection lost        v                                 |  |     | what an attach showed
+//!    |  +-----------------------  Suspect <-------------------------+--+     |
+//!    |                            |  |  |    conflict, receipt               |
+//!    +----------------------------+  |  +------------------------------------+
+//!     handle_evidence_dismissed:     |
+//!     of a refusal                   +--> Over
+//!                                         handle_proof
 //! ```
+//!
+//! A lie costs the relay's own answer to [`Need::Stored`] and nothing more: sending goes on as if
+//! nothing had been shown, and it is not judged again before a pause that doubles while no ack
+//! moves. Whoever is refused for that long waits as long: a relay that takes nothing says no,
+//! which it always can.
 //!
 //! Poll order: `handle_*` for everything that came in, then [`Sender::poll_event`] until it is
 //! empty, then [`Sender::poll_need`] until it is empty, then sleep until
@@ -34,7 +45,11 @@ const REWIND_PAUSE_MS_MIN: u64 = 1_000;
 const REWIND_PAUSE_MS_MAX: u64 = 600_000;
 /// A relay that refuses without a reason to wait is asked again after this pause.
 const REATTACH_PAUSE_MS: u64 = 200;
-/// Events wait here until they are polled; only the five kinds below, receipts coalesced.
+/// What speaks against this outbox is judged again after this pause at first...
+const JUDGE_PAUSE_MS_MIN: u64 = 5_000;
+/// ...which doubles up to this while no ack moves: lies without end cost an envelope now and then.
+const JUDGE_PAUSE_MS_MAX: u64 = 600_000;
+/// Events wait here until they are polled; only the four kinds below, receipts coalesced.
 const EVENTS_MAX: usize = 16;
 
 /// What the machine wants from the shell around it.
@@ -45,6 +60,10 @@ pub enum Need {
     Attach,
     /// Say which digest the outbox has under this number: [`Sender::handle_digest`].
     Digest(Seq),
+    /// Fetch the bytes that the relay holds under the number of this evidence, on the attachment that
+    /// there is, and have them judged by the keys that only their sender has. Then
+    /// [`Sender::handle_proof`], or, also if the relay gives none, [`Sender::handle_evidence_dismissed`].
+    Stored(Evidence),
     /// Append this envelope, then call [`Sender::handle_sent`] or [`Sender::handle_missing`].
     Envelope {
         /// The number to send.
@@ -54,7 +73,7 @@ pub enum Need {
     },
 }
 
-/// A fact about the relay's copy that our own state cannot explain.
+/// What the relay says of its copy and our own state cannot explain: a claim, which proves nothing yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Evidence {
     /// The mailbox ends above the highest number that we ever gave.
@@ -71,6 +90,16 @@ pub enum Evidence {
         /// The digest in our outbox.
         ours: Digest,
     },
+}
+
+impl Evidence {
+    /// What the relay says that it holds.
+    #[must_use]
+    pub fn relay(self) -> Head {
+        match self {
+            Evidence::AboveHead { relay, .. } | Evidence::OtherDigest { relay, .. } => relay,
+        }
+    }
 }
 
 /// What the owner of the outbox learns.
@@ -96,9 +125,6 @@ pub enum SenderEvent {
         /// Seconds until the next attempt.
         retry_after_s: u32,
     },
-    /// The machine has stopped. Fetch the relay's bytes of that number, judge them, then call
-    /// [`Sender::handle_evidence_dismissed`] or never send again.
-    Evidence(Evidence),
     /// The relay gave a receipt for something that was not sent: close the connection.
     Misbehaved {
         /// The number in the receipt.
@@ -113,12 +139,34 @@ struct InFlight {
     bytes: u64,
 }
 
+/// What the attachment is good for on which evidence came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Slot {
+    /// It was shown by an attach: nothing was refused.
+    Open,
+    /// It came in place of a receipt, and the relay appends nothing behind it.
+    Refused,
+}
+
 #[derive(Clone, Debug)]
 enum Link {
-    Detached { not_before_ms: u64 },
-    Comparing { relay: Head },
-    Sending { next: Seq, after: Seq },
-    Suspect,
+    Detached {
+        not_before_ms: u64,
+    },
+    Comparing {
+        relay: Head,
+    },
+    Sending {
+        next: Seq,
+        after: Seq,
+        /// The relay claims that its mailbox ends otherwise, which counts for nothing.
+        in_spite: bool,
+    },
+    Suspect {
+        evidence: Evidence,
+        slot: Slot,
+    },
+    Over,
 }
 
 /// A writer of one mailbox.
@@ -133,6 +181,8 @@ pub struct Sender {
     events: VecDeque<SenderEvent>,
     rewind_pause_ms: u64,
     rewind_not_before_ms: u64,
+    judge_pause_ms: u64,
+    judge_not_before_ms: u64,
 }
 
 impl Sender {
@@ -154,6 +204,8 @@ impl Sender {
             events: VecDeque::new(),
             rewind_pause_ms: REWIND_PAUSE_MS_MIN,
             rewind_not_before_ms: 0,
+            judge_pause_ms: JUDGE_PAUSE_MS_MIN,
+            judge_not_before_ms: 0,
         }
     }
 
@@ -176,8 +228,8 @@ impl Sender {
         self.receipted_through.max(self.acked_through) >= self.head
     }
 
-    /// True while the relay's mailbox is attached, was found to agree with the outbox, and nothing has
-    /// spoken against that since.
+    /// True while the relay's mailbox is attached, was found to agree with the outbox or to prove nothing
+    /// against it, and nothing has spoken against it since.
     #[must_use]
     pub fn is_sending(&self) -> bool {
         matches!(self.link, Link::Sending { .. })
@@ -196,19 +248,20 @@ impl Sender {
             // The other end proved that the path works, so a relay that forgets is just that.
             self.rewind_pause_ms = REWIND_PAUSE_MS_MIN;
             self.rewind_not_before_ms = 0;
+            self.judge_pause_ms = JUDGE_PAUSE_MS_MIN;
         }
     }
 
-    /// The connection is gone.
+    /// The connection is gone. What was not judged yet the next attach shows again.
     pub fn handle_detached(&mut self, now_ms: u64) {
-        if !matches!(self.link, Link::Suspect) {
+        if !matches!(self.link, Link::Over) {
             self.detach(now_ms);
         }
     }
 
     /// The relay answered an attach.
     pub fn handle_attached(&mut self, state: &SendState, now_ms: u64) {
-        if matches!(self.link, Link::Suspect) {
+        if self.has_stopped() {
             return;
         }
         self.forget_in_flight();
@@ -217,10 +270,11 @@ impl Sender {
             return;
         };
         if last.seq > self.head {
-            self.suspect(Evidence::AboveHead {
+            let evidence = Evidence::AboveHead {
                 relay: last,
                 our_head: self.head,
-            });
+            };
+            self.suspect(evidence, Slot::Open, now_ms);
         } else if last.seq > self.acked_through {
             self.link = Link::Comparing { relay: last };
         } else {
@@ -239,7 +293,8 @@ impl Sender {
         }
         match ours {
             Some(ours) if ours != relay.digest => {
-                self.suspect(Evidence::OtherDigest { relay, ours });
+                let evidence = Evidence::OtherDigest { relay, ours };
+                self.suspect(evidence, Slot::Open, now_ms);
             }
             _ => self.start(relay.seq, now_ms),
         }
@@ -266,12 +321,13 @@ impl Sender {
         self.link = Link::Sending {
             next: from,
             after: relay_last,
+            in_spite: false,
         };
     }
 
     /// The shell has handed the envelope of [`Need::Envelope`] to the connection.
     pub fn handle_sent(&mut self, seq: Seq, digest: Digest, bytes: usize) {
-        if let Link::Sending { next, after } = &mut self.link
+        if let Link::Sending { next, after, .. } = &mut self.link
             && *next == seq
         {
             *next = seq.next();
@@ -293,7 +349,7 @@ impl Sender {
     }
 
     /// The relay gave a receipt.
-    pub fn handle_receipt(&mut self, relay: Head) {
+    pub fn handle_receipt(&mut self, relay: Head, now_ms: u64) {
         if !matches!(self.link, Link::Sending { .. }) || relay.seq <= self.receipted_through {
             return;
         }
@@ -303,7 +359,8 @@ impl Sender {
         };
         if found.digest != relay.digest {
             let ours = found.digest;
-            self.suspect(Evidence::OtherDigest { relay, ours });
+            let evidence = Evidence::OtherDigest { relay, ours };
+            self.suspect(evidence, Slot::Refused, now_ms);
             return;
         }
         while let Some(sent) = self.in_flight.front()
@@ -322,11 +379,11 @@ impl Sender {
         }
         match self.in_flight.iter().find(|sent| sent.seq == stored.seq) {
             Some(sent) if sent.digest != stored.digest => {
-                let ours = sent.digest;
-                self.suspect(Evidence::OtherDigest {
+                let evidence = Evidence::OtherDigest {
                     relay: stored,
-                    ours,
-                });
+                    ours: sent.digest,
+                };
+                self.suspect(evidence, Slot::Refused, now_ms);
             }
             // A conflict about nothing that was sent, or about equal digests: look again.
             _ => self.detach(now_ms.saturating_add(REATTACH_PAUSE_MS)),
@@ -335,15 +392,25 @@ impl Sender {
 
     /// The relay did not append, because its mailbox ends elsewhere, or it lost the mailbox.
     pub fn handle_not_next(&mut self, now_ms: u64) {
-        if !matches!(self.link, Link::Suspect) {
-            self.detach(now_ms.saturating_add(REATTACH_PAUSE_MS));
+        if self.has_stopped() {
+            return;
+        }
+        let again_ms = now_ms.saturating_add(REATTACH_PAUSE_MS);
+        match self.link {
+            // Its mailbox may end where it says, whoever has put something there.
+            Link::Sending { in_spite: true, .. } => {
+                self.detach(again_ms.max(self.judge_not_before_ms));
+            }
+            // A word about a slot that is gone moves no pause.
+            Link::Detached { .. } => {}
+            _ => self.detach(again_ms),
         }
     }
 
     /// The relay has no room. It is asked again after the time that it names, which counts for one
     /// second at least and [`RETRY_AFTER_SECONDS_MAX`] at most.
     pub fn handle_over_quota(&mut self, size: Size, retry_after_s: u32, now_ms: u64) {
-        if matches!(self.link, Link::Suspect) {
+        if self.has_stopped() {
             return;
         }
         let retry_after_s = retry_after_s.clamp(1, RETRY_AFTER_SECONDS_MAX);
@@ -355,11 +422,24 @@ impl Sender {
         self.detach(now_ms.saturating_add(pause_ms));
     }
 
-    /// The owner judged the evidence and found that it proves nothing.
+    /// What the relay gave for the evidence of [`Need::Stored`] is no envelope of ours that the outbox could
+    /// not explain, or it gave nothing: sending goes on.
     pub fn handle_evidence_dismissed(&mut self, now_ms: u64) {
-        if matches!(self.link, Link::Suspect) {
-            self.detach(now_ms.saturating_add(REATTACH_PAUSE_MS));
+        let Link::Suspect { slot, .. } = self.link else {
+            return;
+        };
+        self.judge_not_before_ms = now_ms.saturating_add(self.judge_pause_ms);
+        self.judge_pause_ms = (self.judge_pause_ms * 2).min(JUDGE_PAUSE_MS_MAX);
+        match slot {
+            Slot::Open => self.go_on(),
+            Slot::Refused => self.detach(now_ms.saturating_add(REATTACH_PAUSE_MS)),
         }
+    }
+
+    /// What the relay gave is an envelope of ours that the outbox cannot explain: nothing is sent any more.
+    pub fn handle_proof(&mut self) {
+        self.forget_in_flight();
+        self.link = Link::Over;
     }
 
     /// What the shell must do next; the same answer again until it has been done.
@@ -367,7 +447,8 @@ impl Sender {
         match self.link {
             Link::Detached { not_before_ms } if now_ms >= not_before_ms => Some(Need::Attach),
             Link::Comparing { relay } => Some(Need::Digest(relay.seq)),
-            Link::Sending { next, after } => {
+            Link::Suspect { evidence, .. } => Some(Need::Stored(evidence)),
+            Link::Sending { next, after, .. } => {
                 // What was acked meanwhile need not travel.
                 let seq = next.max(self.acked_through.next());
                 if let Link::Sending { next, .. } = &mut self.link {
@@ -377,7 +458,7 @@ impl Sender {
                     && self.in_flight_bytes < WINDOW_BYTES_MAX;
                 (open && seq <= self.head).then_some(Need::Envelope { seq, after })
             }
-            Link::Detached { .. } | Link::Suspect => None,
+            Link::Detached { .. } | Link::Over => None,
         }
     }
 
@@ -405,10 +486,34 @@ impl Sender {
         self.in_flight_bytes = 0;
     }
 
-    fn suspect(&mut self, evidence: Evidence) {
+    /// Whether nothing that the relay says counts now: it is to be judged first, or was.
+    fn has_stopped(&self) -> bool {
+        matches!(self.link, Link::Suspect { .. } | Link::Over)
+    }
+
+    /// The relay claims what the outbox cannot explain. Claims that come too soon behind one that proved
+    /// nothing are as good as that.
+    fn suspect(&mut self, evidence: Evidence, slot: Slot, now_ms: u64) {
         self.forget_in_flight();
-        self.link = Link::Suspect;
-        self.push_event(SenderEvent::Evidence(evidence));
+        if now_ms >= self.judge_not_before_ms {
+            self.link = Link::Suspect { evidence, slot };
+            return;
+        }
+        match slot {
+            Slot::Open => self.go_on(),
+            // It would only be refused again.
+            Slot::Refused => self.detach(self.judge_not_before_ms),
+        }
+    }
+
+    /// Sends behind what is known to have been there, whatever the relay claims.
+    fn go_on(&mut self) {
+        let after = self.acked_through.max(self.receipted_through);
+        self.link = Link::Sending {
+            next: after.next(),
+            after,
+            in_spite: true,
+        };
     }
 
     fn receipt(&mut self, through: Seq) {
@@ -422,7 +527,7 @@ impl Sender {
 
     fn push_event(&mut self, event: SenderEvent) {
         if self.events.len() == EVENTS_MAX {
-            // The owner does not poll. The oldest is the least interesting; evidence is last.
+            // The owner does not poll. The oldest is the least interesting.
             self.events.pop_front();
         }
         self.events.push_back(event);

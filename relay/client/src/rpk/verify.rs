@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{
@@ -18,10 +19,29 @@ use rustls::{
 };
 use wire::DeviceId;
 
-use super::ed25519_key;
+use super::{SERVER_NAME, ed25519_key, provider};
 
 /// The only signature that may prove a key here.
 const SCHEMES: &[SignatureScheme] = &[SignatureScheme::ED25519];
+
+/// Whether a server lets in a client that shows these keys, and whether a client that was given `pinned`, or no key, goes
+/// on with a server that does. That the first of them is proved is another question. Public for fuzz targets.
+#[must_use]
+pub fn judge(shown: &[&[u8]], pinned: Option<DeviceId>) -> (bool, bool) {
+    let certificates: Vec<CertificateDer<'_>> =
+        shown.iter().copied().map(CertificateDer::from).collect();
+    let (Some((key, beside)), Ok(name)) = (
+        certificates.split_first(),
+        ServerName::try_from(SERVER_NAME),
+    ) else {
+        return (false, false);
+    };
+    let (provider, now) = (provider(), UnixTime::since_unix_epoch(Duration::ZERO));
+    let client = AnyClient::new(&provider).verify_client_cert(key, beside, now);
+    let server = PinnedServer::new(&provider, pinned, Arc::default());
+    let server = server.verify_server_cert(key, beside, &name, &[], now);
+    (client.is_ok(), server.is_ok())
+}
 
 fn check_possession(
     algorithms: &WebPkiSupportedAlgorithms,

@@ -9,9 +9,12 @@ use alloc::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::error::ErrorCode;
+use crate::error::{ErrorCode, WireError};
 use crate::ids::{DeviceId, RelayId};
-use crate::limits::{CONTROL_BODY_BYTES_MAX, ENVELOPE_BYTES_MAX, FRAME_BYTES_MAX};
+use crate::limits::{
+    BODY_BYTES_MAX, CONTROL_BODY_BYTES_MAX, ENVELOPE_BYTES_MAX, FRAME_BYTES_MAX,
+    FRAME_HEADER_BYTES, REVOKE_MAILBOXES_MAX,
+};
 
 fn hex(bytes: &[u8]) -> String {
     bytes

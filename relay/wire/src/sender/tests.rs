@@ -7,6 +7,9 @@ use super::*;
 use crate::mailbox::{Mailbox, Verdict};
 use crate::receiver::{Arrival, Receiver};
 
+/// How the relay contradicts.
+type Way<'a> = &'a dyn Fn(&mut Sender, u64);
+
 fn digest(n: u64) -> Digest {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&n.to_be_bytes());
@@ -77,13 +80,9 @@ fn what_an_attach_leads_to() {
         if let Some(Need::Digest(seq)) = sender.poll_need(0) {
             sender.handle_digest(seq, Some(digest(seq.0)), 0);
         }
+        let want = want.or(evidence.map(Need::Stored));
         assert_eq!(sender.poll_need(0), want, "{name}");
         assert_eq!(sender.is_sending(), evidence.is_none(), "{name}");
-        let seen = core::iter::from_fn(|| sender.poll_event()).find_map(|event| match event {
-            SenderEvent::Evidence(evidence) => Some(evidence),
-            _ => None,
-        });
-        assert_eq!(seen, evidence, "{name}");
     }
 }
 
@@ -96,9 +95,9 @@ fn receipts_open_the_window_and_are_coalesced() {
     send(&mut sender, 3, 2);
     assert_eq!(sender.poll_need(0), None, "nothing more is durable");
     assert_eq!(sender.in_flight_bytes(), 300);
-    sender.handle_receipt(head(1));
-    sender.handle_receipt(head(3));
-    sender.handle_receipt(head(2));
+    sender.handle_receipt(head(1), 0);
+    sender.handle_receipt(head(3), 0);
+    sender.handle_receipt(head(2), 0);
     assert_eq!(sender.in_flight_bytes(), 0);
     let through = Seq(3);
     assert_eq!(sender.poll_event(), Some(SenderEvent::Receipt { through }));
@@ -119,12 +118,12 @@ fn the_window_has_a_limit() {
         sent += 1;
     }
     assert_eq!(sent, 64, "4 MiB of 64 KiB");
-    sender.handle_receipt(head(1));
+    sender.handle_receipt(head(1), 0);
     assert!(sender.poll_need(0).is_some());
 }
 
 #[test]
-fn answers_that_prove_something_stop_the_machine() {
+fn answers_that_claim_something_stop_the_machine_until_they_are_judged() {
     let start = || {
         let mut sender = Sender::new(Seq::NONE, Seq(2));
         sender.handle_attached(&shows(None), 0);
@@ -135,27 +134,59 @@ fn answers_that_prove_something_stop_the_machine() {
         digest: digest(9),
         ..head(1)
     };
-    let evidence = Some(SenderEvent::Evidence(Evidence::OtherDigest {
+    let stored = Some(Need::Stored(Evidence::OtherDigest {
         relay: other,
         ours: digest(1),
     }));
-    let mut sender = start();
-    sender.handle_conflict(other, 0);
-    assert_eq!(sender.poll_event(), evidence);
-    let mut sender = start();
-    sender.handle_receipt(other);
-    assert_eq!(sender.poll_event(), evidence);
-    assert_eq!(sender.poll_need(u64::MAX), None);
-    // Nothing but a judgement lets it go on.
-    sender.handle_detached(0);
-    sender.handle_attached(&shows(None), 0);
-    sender.handle_over_quota(Size::Bulk, 1, 0);
-    assert_eq!(sender.poll_need(u64::MAX), None);
-    sender.handle_evidence_dismissed(0);
-    assert_eq!(sender.poll_need(u64::MAX), Some(Need::Attach));
+    let by_conflict = |sender: &mut Sender, now_ms| sender.handle_conflict(other, now_ms);
+    let by_receipt = |sender: &mut Sender, now_ms| sender.handle_receipt(other, now_ms);
+    let ways: [Way<'_>; 2] = [&by_conflict, &by_receipt];
+    for way in ways {
+        let mut sender = start();
+        way(&mut sender, 0);
+        assert_eq!(sender.poll_need(u64::MAX), stored);
+        // Nothing but a judgement lets it go on, on this connection.
+        sender.handle_attached(&shows(None), 0);
+        sender.handle_not_next(0);
+        sender.handle_over_quota(Size::Bulk, 1, 0);
+        assert_eq!(sender.poll_need(u64::MAX), stored);
+        let mut over = sender.clone();
+        over.handle_proof();
+        over.handle_detached(0);
+        over.handle_evidence_dismissed(0);
+        over.handle_attached(&shows(None), 0);
+        assert_eq!(over.poll_need(u64::MAX), None, "nothing is sent any more");
+        assert!(!over.is_sending());
+        // What was not judged on this one is shown again on the next.
+        let mut lost = sender.clone();
+        lost.handle_detached(7);
+        assert_eq!(lost.poll_need(7), Some(Need::Attach));
+
+        // The relay appends nothing more on that slot: another one, and at once.
+        sender.handle_evidence_dismissed(0);
+        assert_eq!(sender.poll_need(0), None);
+        assert_eq!(sender.poll_need(1_000), Some(Need::Attach));
+        // Who is refused again and again asks seldom, and has it judged each time.
+        let mut asked = 0;
+        for now_ms in (1_000..3_600_000).step_by(100) {
+            match sender.poll_need(now_ms) {
+                Some(Need::Attach) => sender.handle_attached(&shows(None), now_ms),
+                Some(Need::Envelope { seq, .. }) => {
+                    sender.handle_sent(seq, digest(seq.0), 100);
+                    way(&mut sender, now_ms);
+                }
+                Some(Need::Stored(_)) => {
+                    asked += 1;
+                    sender.handle_evidence_dismissed(now_ms);
+                }
+                Some(Need::Digest(_)) | None => {}
+            }
+        }
+        assert!((5..=20).contains(&asked), "{asked} times in an hour");
+    }
 
     let mut sender = start();
-    sender.handle_receipt(head(2));
+    sender.handle_receipt(head(2), 0);
     assert_eq!(
         sender.poll_event(),
         Some(SenderEvent::Misbehaved { seq: Seq(2) })
@@ -179,7 +210,7 @@ fn refusals_lead_to_another_attach_after_a_pause() {
     assert_eq!(sender.poll_timeout(), Some(31_000));
     assert_eq!(sender.poll_need(31_000), Some(Need::Attach));
     // A late receipt for what was sent before changes nothing.
-    sender.handle_receipt(head(1));
+    sender.handle_receipt(head(1), 31_000);
     assert_eq!(sender.poll_event(), None);
 }
 
@@ -225,7 +256,7 @@ fn a_relay_that_forgets_again_and_again_is_served_slowly() {
         }
         if let Some(Need::Envelope { seq, .. }) = sender.poll_need(now) {
             sender.handle_sent(seq, digest(1), 100);
-            sender.handle_receipt(head(1));
+            sender.handle_receipt(head(1), now);
             copies += 1;
             sender.handle_detached(now);
         }
@@ -343,11 +374,8 @@ fn simulate(seed: u64) {
         }
         while let Some(event) = sender.poll_event() {
             assert!(
-                !matches!(
-                    event,
-                    SenderEvent::Misbehaved { .. } | SenderEvent::Evidence(_)
-                ),
-                "seed {seed}: an honest, forgetful relay proves nothing: {event:?}"
+                !matches!(event, SenderEvent::Misbehaved { .. }),
+                "seed {seed}: an honest, forgetful relay is none that lies: {event:?}"
             );
         }
         if got.len() as u64 == total {
@@ -361,6 +389,9 @@ fn step_sender(sender: &mut Sender, relay: &mut Relay, acked: u64, now: u64, see
     match sender.poll_need(now) {
         Some(Need::Attach) => sender.handle_attached(&relay.mailbox.send_state(), now),
         Some(Need::Digest(seq)) => sender.handle_digest(seq, Some(digest(seq.0)), now),
+        Some(Need::Stored(evidence)) => {
+            panic!("seed {seed}: an honest, forgetful relay claims nothing: {evidence:?}")
+        }
         Some(Need::Envelope { seq, after }) => {
             assert!(
                 seq.0 > acked,
@@ -368,7 +399,9 @@ fn step_sender(sender: &mut Sender, relay: &mut Relay, acked: u64, now: u64, see
             );
             sender.handle_sent(seq, digest(seq.0), 1000);
             match relay.append(seq, after) {
-                Verdict::Store { .. } | Verdict::Duplicate => sender.handle_receipt(head(seq.0)),
+                Verdict::Store { .. } | Verdict::Duplicate => {
+                    sender.handle_receipt(head(seq.0), now);
+                }
                 Verdict::Conflict { stored } => sender.handle_conflict(stored, now),
                 Verdict::NotNext { .. } => sender.handle_not_next(now),
             }
@@ -397,28 +430,57 @@ fn scenario_18_a_sender_that_was_rolled_back_is_told_and_loses_nothing() {
         relay: head(5),
         our_head: Seq(3),
     };
-    assert_eq!(sender.poll_event(), Some(SenderEvent::Evidence(want)));
-    assert_eq!(
-        sender.poll_need(u64::MAX),
-        None,
-        "nothing leaves before it is judged"
-    );
+    let nothing_leaves = Some(Need::Stored(want));
+    assert_eq!(sender.poll_need(u64::MAX), nothing_leaves);
+    assert_eq!(want.relay(), head(5));
+    // The owner fetched that envelope and found its own tag in it.
+    sender.handle_proof();
+    assert_eq!(sender.poll_need(u64::MAX), None);
+    assert_eq!(sender.poll_timeout(), None);
 }
 
 #[test]
 fn scenario_20_a_head_that_the_relay_invents_stops_nothing_for_ever() {
-    let mut sender = Sender::new(Seq(1), Seq(2));
-    sender.handle_attached(&shows(Some(head(1_000))), 0);
+    let mut sender = Sender::new(Seq(1), Seq(3));
+    let invented = Some(head(1_000));
+    sender.handle_attached(&shows(invented), 0);
     assert!(matches!(
-        sender.poll_event(),
-        Some(SenderEvent::Evidence(Evidence::AboveHead { .. }))
+        sender.poll_need(0),
+        Some(Need::Stored(Evidence::AboveHead { .. }))
     ));
-    // The owner fetched that envelope and did not find its own tag in it.
+    // The owner fetched that envelope and did not find its own tag in it: at once it goes on, on the same
+    // attachment, behind what is known to have been there.
     sender.handle_evidence_dismissed(0);
-    assert_eq!(sender.poll_need(0), None, "not at once");
-    assert_eq!(sender.poll_need(1_000), Some(Need::Attach));
-    sender.handle_attached(&shows(None), 1_000);
-    send_at(&mut sender, 2, 0, 1_000);
+    assert!(sender.is_sending());
+    send(&mut sender, 2, 1);
+    send(&mut sender, 3, 2);
+    sender.handle_receipt(head(2), 10);
+    // The next lie of a relay that passes all on costs nothing at all for a while.
+    sender.handle_detached(20);
+    assert_eq!(sender.poll_need(20), Some(Need::Attach));
+    sender.handle_attached(&shows(invented), 20);
+    send_at(&mut sender, 3, 2, 20);
+    // What is refused then is a relay that says no, whoever it is that makes its mailbox end there.
+    sender.handle_not_next(30);
+    assert_eq!(sender.poll_need(4_999), None);
+    assert_eq!(sender.poll_need(5_000), Some(Need::Attach));
+    // Judged again, and seldomer each time.
+    sender.handle_attached(&shows(invented), 5_000);
+    assert!(matches!(sender.poll_need(5_000), Some(Need::Stored(_))));
+    sender.handle_evidence_dismissed(5_000);
+    send_at(&mut sender, 3, 2, 5_000);
+    sender.handle_not_next(5_000);
+    assert_eq!(sender.poll_timeout(), Some(15_000));
+    // A second word about a slot that is gone does not shorten that.
+    sender.handle_not_next(5_000);
+    assert_eq!(sender.poll_timeout(), Some(15_000));
+    // Honest again: nothing is left of it.
+    sender.handle_attached(&shows(Some(head(2))), 15_000);
+    assert_eq!(sender.poll_need(15_000), Some(Need::Digest(Seq(2))));
+    sender.handle_digest(Seq(2), Some(digest(2)), 15_000);
+    send_at(&mut sender, 3, 2, 15_000);
+    sender.handle_not_next(15_000);
+    assert_eq!(sender.poll_timeout(), Some(15_200));
 }
 
 fn send_at(sender: &mut Sender, seq: u64, after: u64, now_ms: u64) {
