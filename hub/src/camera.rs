@@ -41,6 +41,7 @@ mod hevc;
 pub mod pauses;
 pub mod rtsp;
 pub mod source;
+pub(crate) mod sps;
 pub mod times;
 pub mod virtual_camera;
 pub mod windows;
@@ -78,6 +79,9 @@ pub const UNIT_SECONDS_MAX: u32 = 60;
 pub const TIMESCALE_MAX: u32 = 10_000_000;
 
 const _: () = assert!(UNIT_SECONDS_MAX as u64 * TIMESCALE_MAX as u64 <= i32::MAX as u64);
+
+/// What a camera is to be set to, so that what moves in its pictures can be looked for.
+pub const DECODABLE: &str = "H.264 in whole pictures (progressive) of 8 bits, 4:2:0";
 
 /// The codec of a video track, with all a decoder needs before the first access unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,9 +133,20 @@ impl VideoCodec {
         }
     }
 
-    /// Whether the hub can look at the pictures.
+    /// What the pictures are, for people, if the hub cannot look at them. `None` if it can, for all that the parameters
+    /// say.
+    pub fn undecodable(&self) -> Option<&'static str> {
+        match self {
+            Self::H264(avc) => avc
+                .sequence_parameter_sets()
+                .find_map(|set| sps::undecodable(&set)),
+            Self::H265(_) => Some(self.name()),
+        }
+    }
+
+    /// Whether the hub can look at the pictures, for all that the parameters say.
     pub fn is_decodable(&self) -> bool {
-        matches!(self, Self::H264(_))
+        self.undecodable().is_none()
     }
 }
 

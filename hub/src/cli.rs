@@ -15,6 +15,7 @@ use crate::exit::{Code, Failure};
 use crate::output::{self, Format};
 use crate::pairing::Step;
 use crate::phones::{self, Question};
+use crate::preflight::{self, Looker};
 use crate::traffic::{Cost, Traffic};
 use crate::{doctor, metrics, moving, reset, retained, secret, status, supervisor};
 
@@ -124,8 +125,11 @@ enum Command {
     },
     /// Stop a running hub cleanly.
     Stop(Common),
-    /// Check the configuration, and say what its traffic costs. Nothing is started, made or asked.
-    #[command(after_help = "Example:\n  secluso-hub check-config --config hub.toml")]
+    /// Check the configuration and the passwords, clips and programs that it names, and say what its traffic costs.
+    /// Nothing is started, made or asked.
+    #[command(
+        after_help = "Example:\n  secluso-hub check-config --config hub.toml\n\nRun it as the hub's user. What `password_credential` names is only there inside the systemd unit: it is checked where the hub starts."
+    )]
     CheckConfig(Common),
     /// The cameras of the configuration. None of them is asked.
     #[command(after_help = "Example:\n  secluso-hub cameras --config hub.toml")]
@@ -320,9 +324,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::CheckConfig(common) => {
             let config = common.read()?;
-            let (json, text) = checked(&config);
-            common.format().line(&json, &text);
-            Ok(())
+            check(&config, common.format())
         }
         Command::Cameras(common) => {
             cameras::list(&common.read()?, common.format());
@@ -420,6 +422,21 @@ async fn about_phones(config: &Config, format: Format, question: &Question) -> R
             Ok(())
         }
     }
+}
+
+/// Looks at what the configuration names as well: one line for each thing that is of no use, or not to be seen.
+fn check(config: &Config, format: Format) -> Result<(), Failure> {
+    let flaws = preflight::look(config, Looker::Beside);
+    for flaw in &flaws {
+        format.line(&flaw.to_json(), &flaw.to_string());
+    }
+    if flaws.iter().any(|flaw| flaw.is_known) {
+        let what = "what the configuration names cannot be used; see above";
+        return Err(Failure::new(Code::Usage, what));
+    }
+    let (json, text) = checked(config);
+    format.line(&json, &text);
+    Ok(())
 }
 
 /// What is said of a configuration that is good.

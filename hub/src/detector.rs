@@ -22,6 +22,11 @@ pub use pacer::{
     BEHIND_MAX, CPU_PERCENT, CPU_PERCENT_DEFAULT, Mode, Pacer, Plan, RETRY_FIRST, RETRY_MAX, WINDOW,
 };
 
+/// In a stream nothing is to be seen if in none of its key frames anything was for so long,
+pub const BLIND_AFTER: Duration = Duration::from_secs(30);
+/// and they were so many at least: some cameras have one in ten seconds.
+pub const BLIND_KEY_FRAMES: u32 = 3;
+
 /// Why a picture was not decoded. The stream can be decoded again from its next key frame on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
@@ -106,6 +111,14 @@ pub struct Detector<D> {
     pacer: Pacer,
     decoded: u64,
     failures: u64,
+    unseen: Unseen,
+}
+
+/// Key frames in which nothing was to be seen, since there was something.
+#[derive(Debug, Default)]
+struct Unseen {
+    key_frames: u32,
+    since: Option<Duration>,
 }
 
 impl<D: Decoder> Detector<D> {
@@ -124,6 +137,7 @@ impl<D: Decoder> Detector<D> {
             pacer: Pacer::new(cpu_percent),
             decoded: 0,
             failures: 0,
+            unseen: Unseen::default(),
         }
     }
 
@@ -160,6 +174,14 @@ impl<D: Decoder> Detector<D> {
         self.failures
     }
 
+    /// Whether nothing is to be seen in this stream: for a while key frames have come, and not one of them could be
+    /// decoded to a picture that can be looked at. The next one that can ends that.
+    pub fn is_blind(&self, now: Duration) -> bool {
+        let Unseen { key_frames, since } = self.unseen;
+        key_frames >= BLIND_KEY_FRAMES
+            && since.is_some_and(|since| now.saturating_sub(since) >= BLIND_AFTER)
+    }
+
     /// Takes the next picture of the track, which has waited for `behind`. Answers what is seen, `None` if
     /// it was not looked at: skipped, not due, or not decodable.
     ///
@@ -176,6 +198,8 @@ impl<D: Decoder> Detector<D> {
             Plan::Decode => Show::Nothing,
             Plan::DecodeAndLook => Show::Picture,
         };
+        // Of a picture that nobody wanted to see there is nothing to be said.
+        let mut is_tried = show == Show::Picture;
         let picture = match self.decoder.decode(&self.track, unit, show) {
             Ok(picture) => {
                 self.decoded = self.decoded.saturating_add(1);
@@ -183,6 +207,7 @@ impl<D: Decoder> Detector<D> {
             }
             Err(error) => {
                 self.failures = self.failures.saturating_add(1);
+                is_tried = true;
                 self.pacer.handle_failed();
                 tracing::debug!(%error, "no detection until the next key frame");
                 None
@@ -198,6 +223,12 @@ impl<D: Decoder> Detector<D> {
                 verdict: self.motion.handle_picture(luma, at_ms),
                 picture,
             });
+        }
+        if look.is_some() {
+            self.unseen = Unseen::default();
+        } else if unit.is_sync && is_tried {
+            self.unseen.key_frames = self.unseen.key_frames.saturating_add(1);
+            self.unseen.since.get_or_insert(began);
         }
         let now = clock.now();
         self.pacer.handle_spent(now.saturating_sub(began), now);

@@ -1,7 +1,9 @@
-//! `doctor`: looks at everything a hub needs, says what is wrong and what to do. It must never
-//! change anything but through the journal's own opening, and only when no hub runs.
+//! `doctor`: looks at everything a hub needs, says what is wrong and what to do. Where a hub runs, that is asked for
+//! whatever it has open. It must never change anything but through the journal's own opening, and only when no hub
+//! runs, and never open a camera beside a hub that has it.
 
 mod operation;
+mod running;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -13,8 +15,9 @@ use relay_client::{Admission, Identity};
 use serde_json::{Value, json};
 use wire::Certificate;
 
+use crate::camera::address::Password;
 use crate::camera::{Clock as _, FileCamera, SourceConfig, TokioClock};
-use crate::cli::shown;
+use crate::cli::{failure_in, shown};
 use crate::config::{CameraConfig, Config};
 use crate::control::{self, Request};
 use crate::exit::{Code, Failure};
@@ -43,8 +46,11 @@ const FILE_SYSTEMS: [(u64, &str); 3] = [
 ];
 
 /// What a check found.
+#[derive(Debug)]
 enum Finding {
     Good(String),
+    /// It cannot be checked from here.
+    Unknown(String),
     Warning(String),
     Bad(Code, String),
 }
@@ -75,6 +81,7 @@ impl Report {
     fn add(&mut self, check: &str, finding: Finding) {
         let (word, text) = match finding {
             Finding::Good(text) => ("ok", text),
+            Finding::Unknown(text) => ("unknown", text),
             Finding::Warning(text) => ("warning", text),
             Finding::Bad(code, text) => {
                 self.first_bad.get_or_insert(code);
@@ -125,15 +132,19 @@ pub async fn run(path: &Path, format: Format) -> Result<(), Failure> {
             if let Where::At(lan) = config.pairing.announce {
                 report.add("pairing interface", announced_at(lan));
             }
+            let mut status = None;
             let privacy = if is_running {
                 report.add(
                     "journal",
                     Finding::Good("a running hub has it; see `secluso-hub status`".into()),
                 );
-                let status = status_of_running(&config).await;
-                if let Some(status) = &status {
-                    for (check, finding) in operation::of_running(&status["service"]) {
-                        report.add(check, finding);
+                match status_of_running(&config).await {
+                    Ok(said) => {
+                        by_its_word(&config, &said, &mut report);
+                        status = Some(said);
+                    }
+                    Err(failure) => {
+                        report.add("running hub", Finding::Bad(failure.code, failure.message));
                     }
                 }
                 privacy_of_running(status.as_ref())
@@ -146,7 +157,7 @@ pub async fn run(path: &Path, format: Format) -> Result<(), Failure> {
                 privacy
             };
             // Last: it takes a while, and a hub may have the journal meanwhile.
-            cameras(&config, privacy, &mut report).await;
+            cameras(&config, (privacy, status.as_ref()), &mut report).await;
         }
         Err(error) => report.add(
             "configuration",
@@ -263,11 +274,32 @@ fn free_space(state_dir: &Path) -> Finding {
 }
 
 /// What the hub says that has the journal.
-async fn status_of_running(config: &Config) -> Option<Value> {
-    let mut said = None;
-    let each = |value: Value| said = Some(value);
-    let asked = control::ask(&config.state_dir, Request::Status, HUB_PATIENCE, each).await;
-    asked.ok().and(said)
+async fn status_of_running(config: &Config) -> Result<Value, Failure> {
+    let mut said = Value::Null;
+    let each = |value: Value| said = value;
+    control::ask(&config.state_dir, Request::Status, HUB_PATIENCE, each).await?;
+    match failure_in(&said) {
+        Some(failure) => Err(failure),
+        None => Ok(said),
+    }
+}
+
+/// What a running hub says of all that it has open but its cameras.
+fn by_its_word(config: &Config, status: &Value, report: &mut Report) {
+    for (check, finding) in operation::of_running(&status["service"]) {
+        report.add(check, finding);
+    }
+    report.add("pairing", running::pairing(status));
+    if let Some(finding) = running::retained(status) {
+        report.add("retained", finding);
+    }
+    if let Some(path) = &config.device_secret_file {
+        report.add(
+            "device secret",
+            running::device_secret(&status["device_secret"], path),
+        );
+    }
+    report.add("relay", running::relay(status));
 }
 
 /// Its privacy mode.
@@ -285,8 +317,12 @@ fn privacy_of(config: &Config, journal: Option<&Journal>) -> Privacy {
     }
 }
 
-/// Asks every camera, unless the owner wants that none is.
-async fn cameras(config: &Config, privacy: Privacy, report: &mut Report) {
+/// Asks every camera, unless the owner wants that none is. `status`: what a running hub says, which has them.
+async fn cameras(
+    config: &Config,
+    (privacy, status): (Privacy, Option<&Value>),
+    report: &mut Report,
+) {
     if config.cameras.is_empty() {
         let text = "none is configured; nothing is recorded";
         report.add("camera", Finding::Warning(text.into()));
@@ -294,7 +330,10 @@ async fn cameras(config: &Config, privacy: Privacy, report: &mut Report) {
     for camera in &config.cameras {
         let check = format!("camera {}", camera.name);
         let finding = match privacy {
-            Privacy::Off => look_at(camera).await,
+            Privacy::Off => match status {
+                Some(status) => look_beside(camera, status).await,
+                None => look_at(camera).await,
+            },
             Privacy::On => Finding::Good("not asked: privacy mode is on".into()),
             Privacy::Unknown => Finding::Warning(
                 "not asked: it cannot be read whether privacy mode is on. Try `secluso-hub test-camera`"
@@ -309,7 +348,36 @@ async fn cameras(config: &Config, privacy: Privacy, report: &mut Report) {
     }
 }
 
+/// Takes a running hub's word for a camera that it has, and asks one that is away: many a device lets nobody in
+/// beside it.
+async fn look_beside(camera: &CameraConfig, status: &Value) -> Finding {
+    let told = match running::camera(&camera.name, status) {
+        running::Camera::Judged(finding) => return finding,
+        running::Camera::Away(told) => told,
+    };
+    if !told.may_be_asked(&camera.source) {
+        return Finding::Bad(told.code, told.what);
+    }
+    match look_at(camera).await {
+        Finding::Good(seen) => Finding::Warning(format!(
+            "the running hub says: {}. Asked from here it answers: {seen}",
+            told.what
+        )),
+        found => found,
+    }
+}
+
 async fn look_at(camera: &CameraConfig) -> Finding {
+    if camera
+        .source
+        .password()
+        .is_some_and(Password::is_out_of_reach)
+    {
+        return Finding::Unknown(
+            "not asked: its password is a credential of the systemd unit, which is only there inside the unit, so it cannot be checked from here. Start the hub and run `secluso-hub doctor` again"
+                .into(),
+        );
+    }
     let SourceConfig::File(file) = &camera.source else {
         return match probe::look(&camera.source, CAMERA_LOOK, TokioClock::new()).await {
             Ok(seen) => Finding::Good(seen.to_text()),
@@ -464,14 +532,139 @@ mod tests {
 
     /// A configuration with one camera on the network, at this port.
     fn configured(place: &Path, port: u16) -> Config {
+        with_cameras(
+            place,
+            &format!("[[camera]]\nkind = \"rtsp\"\nurl = \"rtsp://127.0.0.1:{port}/cam\"\n"),
+        )
+    }
+
+    fn with_cameras(place: &Path, cameras: &str) -> Config {
         let path = place.join("hub.toml");
         let relay = wire::RelayId([7; 32]).to_text();
-        let text = format!(
-            "state_dir = \"state\"\nrelay = \"127.0.0.1:4433/{relay}\"\n\
-             [[camera]]\nkind = \"rtsp\"\nurl = \"rtsp://127.0.0.1:{port}/cam\"\n"
-        );
+        let text = format!("state_dir = \"state\"\nrelay = \"127.0.0.1:4433/{relay}\"\n{cameras}");
         std::fs::write(&path, text).unwrap();
         Config::read(&path).unwrap()
+    }
+
+    /// A report of which nothing is known yet.
+    fn blank() -> Report {
+        Report {
+            format: Format::Text,
+            first_bad: None,
+        }
+    }
+
+    /// Whether anybody connects within a moment.
+    async fn is_asked(listener: &tokio::net::TcpListener) -> bool {
+        let a_moment = Duration::from_millis(100);
+        let asked = tokio::time::timeout(a_moment, listener.accept()).await;
+        asked.is_ok()
+    }
+
+    /// What a running hub says of its one camera.
+    fn told(trouble: Option<&str>, next: Option<&str>) -> Value {
+        json!({"cameras": [{"camera": "camera", "trouble": trouble, "next": next, "recording": false,
+                            "detection": "every_picture"}]})
+    }
+
+    /// Many a camera, and every device, lets one in and no more.
+    #[tokio::test]
+    async fn a_camera_that_a_running_hub_has_is_left_alone_and_one_that_is_away_is_asked() {
+        let place = tempfile::tempdir().unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let config = configured(place.path(), listener.local_addr().unwrap().port());
+        let camera = &config.cameras[0];
+        let found = look_beside(camera, &told(None, None)).await;
+        assert!(matches!(found, Finding::Good(_)), "{found:?}");
+        // Each wrong password brings the account nearer to being locked.
+        let refused = told(Some("it refuses"), Some("login"));
+        let found = look_beside(camera, &refused).await;
+        assert!(matches!(found, Finding::Bad(Code::Usage, _)), "{found:?}");
+        assert!(!is_asked(&listener).await, "it was connected to");
+
+        // It hangs up at once, which is no camera.
+        let away = told(Some("nobody answers"), Some("retry"));
+        let hang_up = async { drop(listener.accept().await.unwrap()) };
+        let ((), found) = tokio::join!(hang_up, look_beside(camera, &away));
+        assert!(matches!(found, Finding::Bad(Code::Network, _)), "{found:?}");
+    }
+
+    /// It has its device for itself, also while it does not show a picture.
+    #[tokio::test]
+    async fn no_program_is_started_beside_a_running_hub() {
+        let place = tempfile::tempdir().unwrap();
+        let traces = place.path().join("started");
+        let cameras = format!(
+            "[[camera]]\nkind = \"command\"\nprogram = \"touch\"\narguments = [{:?}]\n",
+            traces.display().to_string()
+        );
+        let config = with_cameras(place.path(), &cameras);
+        let camera = &config.cameras[0];
+        let found = look_beside(camera, &told(None, None)).await;
+        assert!(matches!(found, Finding::Good(_)), "{found:?}");
+        let away = told(Some("it has ended"), Some("retry"));
+        let found = look_beside(camera, &away).await;
+        assert!(matches!(found, Finding::Bad(Code::Network, _)), "{found:?}");
+        assert!(!traces.exists(), "it was started");
+        // Without a hub it is.
+        let found = look_at(camera).await;
+        assert!(matches!(found, Finding::Bad(Code::Network, _)), "{found:?}");
+        assert!(traces.exists());
+    }
+
+    #[tokio::test]
+    async fn one_that_is_there_although_the_hub_does_not_find_it_is_said() {
+        let place = tempfile::tempdir().unwrap();
+        let config = with_cameras(
+            place.path(),
+            &format!(
+                "[[camera]]\nkind = \"file\"\npath = {:?}\n",
+                concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/odd-durations.mp4")
+            ),
+        );
+        let away = told(Some("it was cut off"), Some("replace"));
+        let Finding::Warning(text) = look_beside(&config.cameras[0], &away).await else {
+            panic!("it is neither good nor bad");
+        };
+        assert!(
+            text.contains("it was cut off") && text.contains("it answers"),
+            "{text}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_credential_is_judged_by_the_hub_that_has_it_and_by_nobody_else() {
+        if std::env::var_os("CREDENTIALS_DIRECTORY").is_some() {
+            // These tests are run by a unit that has some.
+            return;
+        }
+        let place = tempfile::tempdir().unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let config = with_cameras(
+            place.path(),
+            &format!(
+                "[[camera]]\nkind = \"rtsp\"\nurl = \"rtsp://127.0.0.1:{port}/cam\"\nuser = \"hub\"\n\
+                 password_credential = \"door\"\n"
+            ),
+        );
+        let found = look_at(&config.cameras[0]).await;
+        assert!(matches!(found, Finding::Unknown(_)), "{found:?}");
+        let mut report = blank();
+        cameras(&config, (Privacy::Off, None), &mut report).await;
+        assert!(report.first_bad.is_none(), "nobody knows that it is bad");
+        for (status, code) in [
+            (told(None, None), None),
+            (
+                told(Some("nobody answers"), Some("retry")),
+                Some(Code::Network),
+            ),
+        ] {
+            let mut report = blank();
+            cameras(&config, (Privacy::Off, Some(&status)), &mut report).await;
+            assert_eq!(report.first_bad, code, "{status}");
+        }
+        assert!(!is_asked(&listener).await, "it was connected to");
     }
 
     #[tokio::test]
@@ -479,21 +672,16 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let config = configured(place.path(), listener.local_addr().unwrap().port());
-        let mut report = Report {
-            format: Format::Text,
-            first_bad: None,
-        };
+        let mut report = blank();
         for privacy in [Privacy::On, Privacy::Unknown] {
-            cameras(&config, privacy, &mut report).await;
+            cameras(&config, (privacy, None), &mut report).await;
         }
-        let a_moment = Duration::from_millis(100);
-        let asked = tokio::time::timeout(a_moment, listener.accept()).await;
-        assert!(asked.is_err(), "it was connected to");
+        assert!(!is_asked(&listener).await, "it was connected to");
         assert!(report.first_bad.is_none());
 
         // It hangs up at once, which is no camera.
         let hang_up = async { drop(listener.accept().await.unwrap()) };
-        tokio::join!(hang_up, cameras(&config, Privacy::Off, &mut report));
+        tokio::join!(hang_up, cameras(&config, (Privacy::Off, None), &mut report));
         assert!(report.first_bad.is_some());
     }
 

@@ -49,6 +49,12 @@ pub fn to_text(status: &Value) -> String {
         reloads,
         "Changed configurations that were taken.",
     );
+    let jumps = service["clock_jumps"].as_u64().unwrap_or_default();
+    page.counter(
+        "clock_jumps_total",
+        jumps,
+        "Times that the wall clock has jumped by more than a minute.",
+    );
     let waiting = rows(&service["waiting"]).len() as u64;
     page.gauge(
         "config_waiting",
@@ -89,6 +95,11 @@ pub fn to_text(status: &Value) -> String {
     page.gauge("live_viewers", watching, "Phones that watch live.");
     phones(&mut page, rows(&status["pairings"]));
     cameras(&mut page, rows(&status["cameras"]));
+    page.counter(
+        "decoded_pictures_total",
+        number("decoded_pictures"),
+        "Pictures that were decoded since the hub's program began, of all cameras; none in privacy mode.",
+    );
     clips(&mut page, rows(&status["clips"]));
     page.0
 }
@@ -155,11 +166,6 @@ fn cameras(page: &mut Page, cameras: &[Value]) {
         "Events that motion made, since each camera was opened last.",
     );
     page.gauge(
-        "decoded_pictures",
-        sum("decoded_pictures"),
-        "Pictures that were decoded, since each camera was opened last.",
-    );
-    page.gauge(
         "undecodable_pictures",
         sum("undecodable_pictures"),
         "Pictures that could not be decoded, since each camera was opened last.",
@@ -199,11 +205,12 @@ mod tests {
             "recording": true, "connected": false, "not_recorded": "privacy", "relay_not_told": 2,
             "settings": {"privacy": true, "version": 3}, "stranded_copies": 0, "video_bytes": 79, "budget_bytes": null,
             "live": [{"phone": "aabbccdd", "session": 4, "seconds": 9}],
+            "decoded_pictures": 8,
             "trouble": "relay.example is away", "camera_trouble": "rtsp://cam.lan is away",
             "pairings": [
                 {"phone": "aabbccdd", "unacked_envelopes": 3, "unacked_bytes": 70, "silent": false, "standing": "good"},
                 {"phone": "11223344", "unacked_envelopes": 4, "unacked_bytes": 80, "silent": true,
-                 "standing": "rolled_back: the phone holds what this hub never sent"},
+                 "standing": "rolled_back: the phone, or the relay, holds what this hub never made"},
             ],
             "cameras": [
                 {"camera": "bedroom", "trouble": null, "recording": true, "detection": "every_picture", "motion": true,
@@ -213,13 +220,15 @@ mod tests {
                 {"camera": "yard", "trouble": null, "recording": false, "detection": "opening"},
             ],
             "clips": [{"clip": "0f0f", "outcome": "cut_off", "bytes": 9}, {"clip": "0e0e", "outcome": "complete"}],
-            "service": {"uptime_s": 60, "reloads": 1, "waiting": ["relay"], "supervised": true, "watchdog_s": 120},
+            "service": {"uptime_s": 60, "reloads": 1, "waiting": ["relay"], "supervised": true, "watchdog_s": 120,
+                        "clock_jumps": 3},
         });
         let text = to_text(&status);
         for line in [
             "secluso_hub_uptime_seconds 60",
             "secluso_hub_config_reloads_total 1",
             "secluso_hub_config_waiting 1",
+            "secluso_hub_clock_jumps_total 3",
             "secluso_hub_relay_connected 0",
             "secluso_hub_relay_not_told 2",
             "secluso_hub_recording 1",
@@ -239,7 +248,7 @@ mod tests {
             "secluso_hub_cameras_recording 1",
             "secluso_hub_cameras_moving 1",
             "secluso_hub_camera_events 5",
-            "secluso_hub_decoded_pictures 6",
+            "secluso_hub_decoded_pictures_total 8",
             "secluso_hub_undecodable_pictures 1",
             "secluso_hub_clips{outcome=\"cut_off\"} 1",
             "secluso_hub_clips{outcome=\"dropped\"} 0",

@@ -8,7 +8,7 @@ use journal::message::{Alerts, DropReason, LiveEnd};
 use serde_json::{Value, json};
 
 use crate::camera::{CameraError, CameraErrorKind};
-use crate::core::{ClipState, Evidence, Notice, Standing, Stop};
+use crate::core::{ClipState, Notice, Stop};
 use crate::exit::Failure;
 
 /// Hexadecimal digits by which people name a phone.
@@ -190,23 +190,18 @@ pub fn notice(notice: &Notice) -> (Option<Value>, String) {
                 short(*phone)
             ),
         ),
-        Notice::Standing { standing, .. } => match standing {
-            // Only the relay's word is ever taken back.
-            Standing::Good => (
-                Some(json!({"event": "standing", "state": "good"})),
-                "the relay holds nothing any more that this hub cannot explain; sending goes on".into(),
-            ),
-            Standing::RolledBack(Evidence::PhoneHoldsMore) => (
-                Some(json!({"event": "standing", "state": "rolled_back"})),
-                "a phone holds what this state directory never made: the directory is older than what it once sent. Nothing is recorded for that phone or sent to it any more. Run `secluso-hub reset` and pair again".into(),
-            ),
-            Standing::RolledBack(Evidence::AboveHead | Evidence::OtherDigest) => (
-                Some(json!({"event": "standing", "state": "rolled_back"})),
-                "this state directory is older than what it once sent, or the relay lies: recording goes on, nothing is sent to that phone, and the relay is asked again. If the directory was restored from a copy, run `secluso-hub reset` and pair again".into(),
-            ),
-        },
+        // Never taken back, so no other state is ever told.
+        Notice::RolledBack { .. } => (
+            Some(json!({"event": "standing", "state": "rolled_back"})),
+            "this state directory is older than what it once sent: a phone, or the relay, holds what it never made. Nothing is recorded for that phone or sent to it any more. Run `secluso-hub reset` and pair again".into(),
+        ),
     }
 }
+
+/// The word for what comes next where a camera may be back at any time: it is opened again and again.
+pub const NEXT_RETRY: &str = "retry";
+/// Where it refuses name or password: it is tried rarely.
+pub const NEXT_LOGIN: &str = "login";
 
 /// The word in `not_recorded` while the camera is not there.
 pub const CAMERA_FAILED: &str = "camera_failed";
@@ -218,22 +213,28 @@ pub fn camera(name: &str, trouble: Option<&CameraError>) -> (Value, String) {
         let text = format!("the camera {name:?} is there again; its events are recorded");
         return (json!({"event": "camera_back", "camera": name}), text);
     };
-    let (next, way_out) = match error.kind() {
-        CameraErrorKind::Retry => ("retry", "It is opened again and again; check where it is"),
-        CameraErrorKind::Replace => (
-            "replace",
-            "Put a good one in its place; the hub looks for it",
-        ),
-        CameraErrorKind::Login => (
-            "login",
-            "Correct `user` or the password and have the hub read its configuration again (SIGHUP); until then it is tried rarely, so that the camera does not lock the account",
-        ),
+    let next = next(error);
+    let way_out = match error.kind() {
+        CameraErrorKind::Retry => "It is opened again and again; check where it is",
+        CameraErrorKind::Replace => "Put a good one in its place; the hub looks for it",
+        CameraErrorKind::Login => {
+            "Correct `user` or the password and have the hub read its configuration again (SIGHUP); until then it is tried rarely, so that the camera does not lock the account"
+        }
     };
     let json = json!({
         "event": CAMERA_FAILED, "camera": name, "what": error.to_string(), "next": next
     });
     let text = format!("events of the camera {name:?} are not recorded: {error}. {way_out}");
     (json, text)
+}
+
+/// What comes next where a camera has failed, as JSON has it.
+pub fn next(error: &CameraError) -> &'static str {
+    match error.kind() {
+        CameraErrorKind::Retry => NEXT_RETRY,
+        CameraErrorKind::Replace => "replace",
+        CameraErrorKind::Login => NEXT_LOGIN,
+    }
 }
 
 /// Why events are not recorded: the word for it in JSON, and a sentence.
@@ -313,25 +314,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_said_of_a_standing_names_who_showed_it() {
-        let said = |standing| {
-            let line = Line {
-                pairing: PairingId([0; 16]),
-                channel: Channel::EventVideo,
-            };
-            notice(&Notice::Standing { line, standing })
+    fn what_is_said_of_an_older_copy_names_the_way_out() {
+        let line = Line {
+            pairing: PairingId([0; 16]),
+            channel: Channel::EventVideo,
         };
-        let (json, by_phone) = said(Standing::RolledBack(Evidence::PhoneHoldsMore));
+        let (json, text) = notice(&Notice::RolledBack { line });
         assert_eq!(json.unwrap()["state"], "rolled_back");
-        assert!(!by_phone.contains("relay"), "{by_phone}");
-        for evidence in [Evidence::AboveHead, Evidence::OtherDigest] {
-            let (json, by_relay) = said(Standing::RolledBack(evidence));
-            assert_eq!(json.unwrap()["state"], "rolled_back");
-            assert!(by_relay.contains("or the relay lies"), "{by_relay}");
-        }
-        // Only what the relay showed is ever taken back.
-        let (json, good) = said(Standing::Good);
-        assert_eq!(json.unwrap()["state"], "good");
-        assert!(good.starts_with("the relay holds nothing"), "{good}");
+        assert!(text.contains("secluso-hub reset"), "{text}");
     }
 }

@@ -37,6 +37,7 @@ use crate::uplink::Uplink;
 use bucket::Bucket;
 pub use invited::Inviter;
 use listener::Awaited;
+pub use listener::messages_in;
 pub use turn::{AtTheHub, Turn};
 
 /// The application protocol of the direct connection.

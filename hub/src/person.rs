@@ -29,8 +29,8 @@ impl Score {
         (percent <= 100).then_some(Self(percent))
     }
 
-    /// Of a number from 0 to 1, as text.
-    fn parse(text: &[u8]) -> Option<Self> {
+    /// Of a number from 0 to 1, as text. Public for fuzz targets.
+    pub fn parse(text: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(text).ok()?;
         let share: f64 = text.trim().parse().ok()?;
         // Rounded it is a whole number from 0 to 100.

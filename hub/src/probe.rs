@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::camera::{CameraError, CameraErrorKind, Clock, SourceConfig, SourceItem};
+use crate::camera::{CameraError, CameraErrorKind, Clock, DECODABLE, SourceConfig, SourceItem};
 use crate::exit::{Code, Failure};
 use crate::media::Tracks;
 
@@ -139,10 +139,10 @@ impl Seen {
         if self.gaps > 0 {
             text.push_str(&format!(", pictures missing {} times", self.gaps));
         }
-        if !video.codec.is_decodable() {
-            text.push_str(
-                "; it is recorded and sent, but nothing can be detected in it: set the camera to H.264 for that",
-            );
+        if let Some(pictures) = video.codec.undecodable() {
+            text.push_str(&format!(
+                "; it is recorded and sent, but nothing can be detected in {pictures}: set the camera to {DECODABLE} for that"
+            ));
         }
         text
     }
@@ -159,9 +159,13 @@ pub fn failure(error: &CameraError) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::num::{NonZeroU16, NonZeroU32};
+    use std::sync::Arc;
+
     use super::*;
-    use crate::camera::TokioClock;
+    use crate::camera::sps::testing::{HIGH_10, INTERLACED, WHOLE};
     use crate::camera::virtual_camera::VirtualConfig;
+    use crate::camera::{AvcConfig, TokioClock, VideoCodec, VideoTrack};
 
     #[tokio::test]
     async fn a_camera_is_described_by_what_it_sends() {
@@ -182,6 +186,47 @@ mod tests {
         assert_eq!(json["video"]["width"], 160);
         assert_eq!(json["video"]["detection"], true);
         assert!(json["audio"].is_null());
+    }
+
+    #[test]
+    fn where_nothing_can_be_detected_that_is_said() {
+        let side = NonZeroU16::new(576).unwrap();
+        let seen = |sps: &[u8]| {
+            let avc = AvcConfig::of_sets(sps, &[0x68, 9]).unwrap();
+            let video = VideoTrack {
+                timescale: NonZeroU32::MIN,
+                width: side,
+                height: side,
+                codec: VideoCodec::H264(avc),
+            };
+            Seen {
+                format: Tracks::silent(Arc::new(video)),
+                pictures: 1,
+                key_frames: 1,
+                bytes: 1,
+                sounds: 0,
+                gaps: 0,
+                media: Duration::ZERO,
+            }
+        };
+        for (sps, words) in [
+            (
+                &INTERLACED[..],
+                "nothing can be detected in interlaced H.264:",
+            ),
+            (
+                &HIGH_10[..],
+                "in H.264 of more than 8 bits: set the camera to",
+            ),
+        ] {
+            let seen = seen(sps);
+            assert_eq!(seen.to_json()["video"]["detection"], false);
+            let text = seen.to_text();
+            assert!(text.contains(words), "{text}");
+        }
+        let seen = seen(&WHOLE);
+        assert_eq!(seen.to_json()["video"]["detection"], true);
+        assert!(!seen.to_text().contains("detected"));
     }
 
     #[test]

@@ -184,7 +184,8 @@ impl Recorder {
                 self.end(end).await
             }
             CameraEvent::Trouble(error) => {
-                tracing::error!(%error, "the camera failed");
+                // Whoever keeps the camera says so, and not with each try.
+                tracing::debug!(%error, "the camera failed");
                 self.trouble = Some(error);
                 Ok(())
             }
@@ -294,7 +295,7 @@ impl Recorder {
             return Ok(());
         };
         match segmenter.handle_unit(unit) {
-            Ok(chunks) => self.pieces(chunks).await,
+            Ok(chunks) => self.fragments(chunks).await,
             Err(error) => {
                 tracing::warn!(%error, "the camera's pictures do not fit together; the clip ends");
                 self.end(EventEnd::CutOff).await?;
@@ -315,11 +316,16 @@ impl Recorder {
             .is_some_and(|(seconds, ticks)| lasted >= u64::from(seconds) * u64::from(ticks.get()))
     }
 
-    async fn pieces(&mut self, chunks: Vec<ClipChunk>) -> Result<(), SealerError> {
-        if chunks.is_empty() {
-            return Ok(());
+    /// Each fragment is a step of its own: what the core is given at once, a crash leaves whole or not at all.
+    async fn fragments(&mut self, chunks: Vec<ClipChunk>) -> Result<(), SealerError> {
+        for fragment in fragments_of(chunks) {
+            self.fragment(fragment).await?;
         }
-        let bytes = chunks.iter().map(|chunk| chunk.data.len()).sum();
+        Ok(())
+    }
+
+    async fn fragment(&mut self, pieces: Vec<Piece>) -> Result<(), SealerError> {
+        let bytes = pieces.iter().map(|piece| piece.bytes.len()).sum();
         while !self.flying.has_room_for(bytes) {
             self.land_one().await?;
         }
@@ -327,13 +333,6 @@ impl Recorder {
             // It was lost while these waited for their turn.
             return Ok(());
         }
-        let pieces = chunks
-            .into_iter()
-            .map(|chunk| Piece {
-                bytes: chunk.data,
-                captured_unix_ms: chunk.captured_unix_ms,
-            })
-            .collect();
         let number = self.number;
         let step = self
             .sealer
@@ -388,7 +387,7 @@ impl Recorder {
     /// answer.
     async fn end(&mut self, end: EventEnd) -> Result<(), SealerError> {
         match std::mem::replace(&mut self.state, State::Ending) {
-            State::Open(segmenter) => self.pieces(segmenter.finish()).await?,
+            State::Open(segmenter) => self.fragments(segmenter.finish()).await?,
             _ => self.state = State::Idle,
         }
         let mut ended = None;
@@ -422,6 +421,22 @@ impl Recorder {
             .await;
         judge_end(ended)
     }
+}
+
+/// The pieces of each fragment; a segmenter hands out whole ones.
+fn fragments_of(chunks: Vec<ClipChunk>) -> Vec<Vec<Piece>> {
+    let mut fragments = Vec::new();
+    let mut pieces = Vec::new();
+    for chunk in chunks {
+        pieces.push(Piece {
+            bytes: chunk.data,
+            captured_unix_ms: chunk.captured_unix_ms,
+        });
+        if chunk.is_last_of_fragment {
+            fragments.push(std::mem::take(&mut pieces));
+        }
+    }
+    fragments
 }
 
 fn after_begin(begun: Result<Recorded, SealerError>, tracks: Tracks) -> Result<State, SealerError> {

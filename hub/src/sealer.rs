@@ -3,9 +3,13 @@
 //! Jobs wait in a bounded channel; the thread takes all that wait, runs each, syncs once, and only
 //! then answers them; jobs that come while the disk syncs run at once, and share the next sync. So
 //! whoever has an answer knows that it is durable, cameras share their syncs, and no network is ever
-//! waited for. Who need not know at once hands a job over and reads its answer later. This room must
-//! never answer before the sync.
+//! waited for. Who need not know at once hands a job over and reads its answer later. Its tick has both clocks, and
+//! says where they part. This room must never answer before the sync.
 
+mod clock_watch;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -13,6 +17,7 @@ use wal::mutant;
 
 use crate::camera::Clock;
 use crate::core::{Core, CoreError, Death, Heads, LiveBoard, Notice, Wishes};
+use clock_watch::ClockWatch;
 
 /// Jobs that wait; who has one more waits itself. Each line has one at a time and each camera a few
 /// ([`crate::recorder`]), so with the bound on a fragment this bounds the hub's memory.
@@ -55,6 +60,7 @@ pub struct Sealer {
     heads: watch::Receiver<Heads>,
     wishes: watch::Receiver<Wishes>,
     lives: watch::Receiver<LiveBoard>,
+    clock_jumps: Arc<AtomicU64>,
 }
 
 /// The answer to a job that was handed over. Dropping it leaves the step whole, as it is.
@@ -114,6 +120,8 @@ pub fn start(core: Core, clock: impl Clock + 'static) -> std::io::Result<(Sealer
     let (wish, wishes) = watch::channel(core.wishes());
     let (show, lives) = watch::channel(core.live_board());
     let (tell, notices) = mpsc::channel(NOTICES_MAX);
+    let clock_jumps = Arc::new(AtomicU64::new(0));
+    let jumps = Arc::clone(&clock_jumps);
     let handle = tokio::runtime::Handle::current();
     let thread = std::thread::Builder::new()
         .name("hub-sealer".into())
@@ -129,6 +137,8 @@ pub fn start(core: Core, clock: impl Clock + 'static) -> std::io::Result<(Sealer
                 staged: Answers::new(),
                 ticked_at: Duration::ZERO,
                 tick_at: Duration::ZERO,
+                clock_watch: ClockWatch::new(clock.now(), clock.unix_ms()),
+                clock_jumps: jumps,
                 is_quiet: true,
             };
             worker.run(&clock, &handle)
@@ -138,6 +148,7 @@ pub fn start(core: Core, clock: impl Clock + 'static) -> std::io::Result<(Sealer
         heads,
         wishes,
         lives,
+        clock_jumps,
     };
     Ok((sealer, SealerThread { notices, thread }))
 }
@@ -201,6 +212,11 @@ impl Sealer {
     pub fn lives(&self) -> watch::Receiver<LiveBoard> {
         self.lives.clone()
     }
+
+    /// How often the wall clock has jumped since the thread began.
+    pub fn clock_jumps(&self) -> u64 {
+        self.clock_jumps.load(Ordering::Relaxed)
+    }
 }
 
 /// A step as the thread runs it, and its answer.
@@ -243,6 +259,9 @@ struct Worker {
     ticked_at: Duration,
     /// When the core is to be given its chance, by the clock that never falls.
     tick_at: Duration,
+    clock_watch: ClockWatch,
+    /// How often the wall clock has jumped.
+    clock_jumps: Arc<AtomicU64>,
     /// No job was run since the last tick.
     is_quiet: bool,
 }
@@ -379,6 +398,7 @@ impl Worker {
     }
 
     fn tick(&mut self, clock: &impl Clock) -> Result<(), CoreError> {
+        self.watch_clocks(clock);
         let now = clock.now();
         let passed = now.saturating_sub(std::mem::replace(&mut self.ticked_at, now));
         // ORDER: what has passed is counted before anything is judged by it, or that would be said a tick late.
@@ -391,6 +411,18 @@ impl Worker {
             }
         }
         self.begin_unless_committing(clock)
+    }
+
+    /// Says where the wall clock is not what the time that has passed makes of it.
+    fn watch_clocks(&mut self, clock: &impl Clock) {
+        if let Some(jump) = self.clock_watch.handle_tick(clock.now(), clock.unix_ms()) {
+            self.clock_jumps.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(
+                expected = %jump.expected,
+                shown = %jump.shown,
+                "the wall clock has jumped: it was set, or this machine slept. Nothing is lost; events have the time that it shows"
+            );
+        }
     }
 
     /// Nothing is under way: what was synced last is written down as synced.

@@ -6,11 +6,12 @@
 use std::fs::File;
 use std::io::{IsTerminal as _, Read};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use journal::{DEVICE_SECRET_BYTES, DeviceSecret, Journal};
 use rustix::fs::OFlags;
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::config::Config;
@@ -138,6 +139,31 @@ pub fn compare(device: &journal::Device, path: &Path) -> Result<Provisioned, Fai
     })
 }
 
+/// How the secret of a running hub stands to the configured file, for `status`: `same` is null where nobody can
+/// say, and `trouble` says why.
+///
+/// # Errors
+/// Our own storage.
+pub(crate) async fn compared(sealer: &Sealer, path: PathBuf) -> Result<Value, Failure> {
+    let device = sealer
+        .run(|core, now| core.with_journal(now, |journal| journal.known_device()))
+        .await?;
+    let Some(device) = device else {
+        return Ok(Value::Null);
+    };
+    // The file may lie on a slow disk.
+    let compared = tokio::task::spawn_blocking(move || compare(&device, &path)).await;
+    let (same, trouble) = match compared {
+        Ok(Ok(Provisioned::Same)) => (Some(true), None),
+        Ok(Ok(Provisioned::Other)) => (Some(false), None),
+        Ok(Err(failure)) => (None, Some(failure.message)),
+        Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
+        // The runtime is shutting down.
+        Err(_) => (None, None),
+    };
+    Ok(json!({"same": same, "trouble": trouble}))
+}
+
 /// The secret of a running hub as the control socket tells it: a line of JSON.
 ///
 /// # Errors
@@ -253,8 +279,6 @@ pub(crate) fn joined(parts: &[&str]) -> Zeroizing<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
 
     fn config(dir: &Path, more: &str) -> Config {
@@ -398,7 +422,7 @@ mod tests {
         let core = crate::core::tests::world::World::unpaired().core;
         let (sealer, _thread) = crate::sealer::start(core, clock).unwrap();
         let line = answer(&sealer).await.unwrap();
-        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let value: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["event"], "device_secret");
         let device = sealer
             .run(|core, now| core.with_journal(now, Journal::device))
@@ -406,6 +430,33 @@ mod tests {
             .unwrap();
         let told = DeviceSecret::from_text(value["text"].as_str().unwrap()).unwrap();
         assert_eq!(told.as_bytes(), device.secret.as_slice());
+    }
+
+    #[tokio::test]
+    async fn a_running_hub_says_whether_its_secret_is_that_of_the_file_and_not_which() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = crate::camera::TokioClock::new();
+        let core = crate::core::tests::world::World::unpaired().core;
+        let (sealer, _thread) = crate::sealer::start(core, clock).unwrap();
+        let path = file(dir.path(), &random_looking(), 0o600);
+        // Nothing is made for the question.
+        assert_eq!(compared(&sealer, path.clone()).await.unwrap(), Value::Null);
+        let device = sealer
+            .run(|core, now| core.with_journal(now, Journal::device))
+            .await
+            .unwrap();
+        let said = compared(&sealer, path).await.unwrap();
+        assert_eq!(said, json!({"same": false, "trouble": null}));
+        let path = file(dir.path(), &device.secret, 0o600);
+        let said = compared(&sealer, path).await.unwrap();
+        assert_eq!(said, json!({"same": true, "trouble": null}));
+        let path = file(dir.path(), &device.secret, 0o644);
+        let said = compared(&sealer, path).await.unwrap();
+        assert!(said["same"].is_null(), "{said}");
+        assert!(
+            said["trouble"].as_str().unwrap().contains("chmod 600"),
+            "{said}"
+        );
     }
 
     #[test]

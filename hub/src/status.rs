@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::core::{CoreStatus, Evidence, Standing, Stop};
+use crate::core::{CoreStatus, Standing, Stop};
 use crate::detector::Mode;
 use crate::exit::Failure;
-use crate::output::{CAMERA_FAILED, alerts, camera, hex, stop};
+use crate::output::{CAMERA_FAILED, alerts, camera, hex, next, stop};
 use crate::sealer::Sealer;
 use crate::supervisor::{CameraState, Cameras, Looks};
 use crate::uplink::{LinkStatus, Shaped, Uplink};
@@ -169,15 +169,18 @@ fn of_camera(state: &CameraState, core: &CoreStatus) -> Value {
         "kind": state.kind,
         // What it failed of; null while it is there.
         "trouble": state.trouble.as_ref().map(ToString::to_string),
+        // What comes next then: `retry`, `replace` or `login`.
+        "next": state.trouble.as_ref().map(next),
         // A clip of it is being recorded.
         "recording": core.recording_of.contains(&state.name),
         // Whether what moves is looked for, and in which pictures.
         "detection": detection,
+        // Since the process began, however often it was opened: it only rises.
+        "decoded_pictures": state.decoded.get(),
         // Something moves now. This and what follows are null where nobody looks.
         "motion": watching.map(|watching| watching.is_event),
         // Since it was opened last.
         "events": watching.map(|watching| watching.events),
-        "decoded_pictures": watching.map(|watching| watching.decoded),
         "undecodable_pictures": watching.map(|watching| watching.undecodable),
         // What phones have set, null where the configuration's holds; all null before the first time. Where it does
         // not fit the configuration any more, that holds alone; where the pictures cannot be decoded, nobody goes by it.
@@ -188,6 +191,15 @@ fn of_camera(state: &CameraState, core: &CoreStatus) -> Value {
 /// The same for people.
 fn camera_text(camera: &Value) -> String {
     let name = camera["camera"].as_str().unwrap_or_default();
+    let shown = match camera["shown_as"].as_str() {
+        Some(shown) => format!(", shown to phones as {shown:?}"),
+        None => String::new(),
+    };
+    format!("camera {name:?}{shown}: {}", doing(camera))
+}
+
+/// What a camera does, for people.
+pub(crate) fn doing(camera: &Value) -> String {
     let doing = if !camera["trouble"].is_null() {
         "not there"
     } else if camera["recording"] == true {
@@ -205,11 +217,7 @@ fn camera_text(camera: &Value) -> String {
         }
         _ => "motion is looked for in every picture",
     };
-    let shown = match camera["shown_as"].as_str() {
-        Some(shown) => format!(", shown to phones as {shown:?}"),
-        None => String::new(),
-    };
-    let mut text = format!("camera {name:?}{shown}: {doing}; {detection}");
+    let mut text = format!("{doing}; {detection}");
     if let Some(events) = camera["events"].as_u64() {
         text.push_str(&format!("; {events} events since it was opened"));
     }
@@ -230,14 +238,8 @@ fn camera_text(camera: &Value) -> String {
 fn standing(standing: Standing) -> &'static str {
     match standing {
         Standing::Good => "good",
-        Standing::RolledBack(Evidence::AboveHead) => {
-            "rolled_back: the relay holds more than this hub ever sent"
-        }
-        Standing::RolledBack(Evidence::OtherDigest) => {
-            "rolled_back: the relay holds something else under our numbers"
-        }
-        Standing::RolledBack(Evidence::PhoneHoldsMore) => {
-            "rolled_back: the phone holds what this hub never sent"
+        Standing::RolledBack => {
+            "rolled_back: the phone, or the relay, holds what this hub never made"
         }
     }
 }
@@ -390,6 +392,7 @@ fn rhythm(shaped: &Value) -> String {
 mod tests {
     use super::*;
     use crate::camera::{CameraError, ClipError};
+    use crate::tally::Tally;
     use crate::watcher::Watching;
 
     #[test]
@@ -439,13 +442,18 @@ mod tests {
             path: "/clip.mp4".into(),
             source: ClipError::Unreadable { kind },
         };
-        for (kind, way_out) in [
-            (std::io::ErrorKind::TimedOut, "opened again and again"),
-            (std::io::ErrorKind::NotFound, "Put a good one"),
+        for (kind, next, way_out) in [
+            (
+                std::io::ErrorKind::TimedOut,
+                "retry",
+                "opened again and again",
+            ),
+            (std::io::ErrorKind::NotFound, "replace", "Put a good one"),
         ] {
             let mut camera = camera_state("gate", Looks::No);
             camera.trouble = Some(error(kind));
             let status = to_json(&core, &link, &[camera], 0);
+            assert_eq!(status["cameras"][0]["next"], next);
             assert_eq!(status["not_recorded"], CAMERA_FAILED);
             let text = to_text(&status);
             assert!(
@@ -552,6 +560,7 @@ mod tests {
             kind: "rtsp",
             trouble: None,
             looks,
+            decoded: Tally::default(),
         }
     }
 
@@ -578,13 +587,13 @@ mod tests {
             is_on: true,
             events: 3,
             is_event: true,
-            decoded: 40,
             undecodable: 0,
         };
         let cameras = [
             camera_state("door", Looks::Yes(watching)),
             camera_state("gate", Looks::Cannot),
         ];
+        cameras[0].decoded.add(40);
         let status = to_json(&core, &LinkStatus::default(), &cameras, 0);
         let [door, gate] = [&status["cameras"][0], &status["cameras"][1]];
         assert_eq!(door["detection"], "key_frames_only");
@@ -593,6 +602,7 @@ mod tests {
             (&true.into(), &3.into())
         );
         assert_eq!(door["decoded_pictures"], 40);
+        assert_eq!(gate["decoded_pictures"], 0, "nobody looks");
         assert_eq!(gate["detection"], "unavailable");
         assert_eq!(gate["recording"], false);
         assert!(gate["motion"].is_null());
@@ -636,7 +646,6 @@ mod tests {
             is_on: false,
             events: 0,
             is_event: false,
-            decoded: 40,
             undecodable: 0,
         };
         let cameras = [

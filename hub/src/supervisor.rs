@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, watch};
 use wal::service::{Service, Urgency};
 use wal::{Dice as _, OsDice};
 
-use crate::camera::{Clock as _, TokioClock};
+use crate::camera::{CameraError, Clock as _, TokioClock};
 use crate::config::{Config, Retain};
 use crate::control::{self, Services};
 use crate::core::{Core, CoreError, Notice};
@@ -32,7 +32,9 @@ use crate::logging::{self, aside, aside_about};
 use crate::metrics::Endpoint;
 use crate::output::{self, Format};
 use crate::pairing::{self, Inviter, STEPS_MAX, Step, Turn};
+use crate::preflight::{self, Looker};
 use crate::sealer::{self, Sealer, SealerError, SealerThread};
+use crate::tally::Tallies;
 use crate::uplink::{self, LinkStatus, Uplink, UplinkConfig};
 use crate::{reset, secret, state};
 pub use camera::{CameraState, Cameras, Looks};
@@ -122,13 +124,14 @@ pub async fn run(config: Config, path: PathBuf, format: Format) -> Result<(), Fa
     // between the two is heard.
     let mut reloader = Reloader::new(path, config)?;
     let mut signals = None;
+    let tallies = Tallies::default();
     loop {
         let config = reloader.current().borrow().config.clone();
         prepare(&config, |json, text| {
             format.line(json, "");
             aside_about(Urgency::Warning, text, json);
         })?;
-        match run_once(&mut reloader, &service, format, &mut signals).await? {
+        match run_once(&mut reloader, &service, format, &mut signals, &tallies).await? {
             Ending::Stopped => return Ok(()),
             Ending::Restart => {
                 return Err(Failure::new(
@@ -156,11 +159,13 @@ async fn run_once(
     service: &Arc<Service>,
     format: Format,
     signals: &mut Option<Signals>,
+    tallies: &Tallies,
 ) -> Result<Ending, Failure> {
     let clock = TokioClock::new();
     let current = reloader.current();
     let config = current.borrow().config.clone();
-    let unopened = config.cameras.iter().map(crew::unopened);
+    let unopened = config.cameras.iter();
+    let unopened = unopened.map(|camera| crew::unopened(camera, tallies));
     let (board, cameras) = watch::channel(unopened.collect());
     let mut parts = start_parts(&config, &clock, cameras.clone())?;
     // In privacy mode nobody has a camera, from the first moment on, and only the journal knows of that.
@@ -179,6 +184,7 @@ async fn run_once(
     while let Ok(notice) = parts.thread.notices.try_recv() {
         tell(format, &notice);
     }
+    tell_flaws(format, &config);
     format.line(&serde_json::json!({"event": "ready"}), "the hub is ready");
     if let Some(traffic) = config.traffic {
         aside(Urgency::Info, &traffic.cost().to_text());
@@ -190,6 +196,7 @@ async fn run_once(
         sealer: parts.sealer.clone(),
         uplink: parts.uplink.clone(),
         cameras,
+        tallies: tallies.clone(),
         stop: stop.clone(),
         pairing: Turn::default(),
         service: Arc::clone(service),
@@ -216,7 +223,7 @@ async fn run_once(
     let crew = Crew::start(
         current.clone(),
         inputs,
-        Arc::new(board),
+        (Arc::new(board), tallies.clone()),
         (sealer, outlets),
         clock,
     );
@@ -386,6 +393,9 @@ async fn watch_over(
                     _ => Urgency::Warning,
                 };
                 aside_about(urgency, &text, &json);
+                if reloaded.is_ok() {
+                    tell_flaws(format, &reloader.current().borrow().config);
+                }
             },
             changed = wishes.changed() => if changed.is_err() {
                 return Err(gone("journal"));
@@ -518,6 +528,16 @@ async fn follow_invites(services: Arc<Services>) {
     inviter.run().await;
 }
 
+/// Says what the configuration names that cannot be used, as `check-config` does. The hub goes on without it:
+/// everything else is recorded, and what is put right later is found.
+fn tell_flaws(format: Format, config: &Config) {
+    for flaw in preflight::look(config, Looker::Hub) {
+        let json = flaw.to_json();
+        format.line(&json, "");
+        aside_about(Urgency::Warning, &flaw.to_string(), &json);
+    }
+}
+
 /// Whether no camera has failed.
 fn are_all_there(cameras: &Cameras) -> bool {
     cameras.iter().all(|camera| camera.trouble.is_none())
@@ -525,20 +545,30 @@ fn are_all_there(cameras: &Cameras) -> bool {
 
 /// Says which cameras failed, and which are there again.
 fn tell_cameras(format: Format, before: &Cameras, now: &Cameras) {
+    for state in changed_cameras(before, now) {
+        let (json, text) = output::camera(&state.name, state.trouble.as_ref());
+        let urgency = match state.trouble {
+            Some(_) => Urgency::Warning,
+            None => Urgency::Info,
+        };
+        format.line(&json, "");
+        aside_about(urgency, &text, &json);
+    }
+}
+
+/// The cameras of which there is something to say: they failed, are there again, or somebody else must do something
+/// about it. What one fails of may be another thing with each try, and `status` has the last.
+fn changed_cameras<'c>(before: &Cameras, now: &'c Cameras) -> Vec<&'c CameraState> {
+    let kind = |state: &CameraState| state.trouble.as_ref().map(CameraError::kind);
+    let mut changed = Vec::new();
     for (index, now) in now.iter().enumerate() {
         // One that took another's place was in no trouble.
         let before = before.get(index).filter(|before| before.name == now.name);
-        let before = before.and_then(|before| before.trouble.as_ref());
-        if before != now.trouble.as_ref() {
-            let (json, text) = output::camera(&now.name, now.trouble.as_ref());
-            let urgency = match now.trouble {
-                Some(_) => Urgency::Warning,
-                None => Urgency::Info,
-            };
-            format.line(&json, "");
-            aside_about(urgency, &text, &json);
+        if before.and_then(kind) != kind(now) {
+            changed.push(now);
         }
     }
+    changed
 }
 
 fn tell(format: Format, notice: &Notice) {

@@ -14,6 +14,7 @@
 //! next key frame. And it must never let a verdict reach the machine while the picture of an earlier event
 //! still has to become a JPEG.
 
+mod blind;
 mod eyes;
 mod hint;
 mod wanted;
@@ -35,6 +36,7 @@ use crate::events::{Effect, EventMachine, Sighting};
 use crate::media::{MediaUnit, Tracks};
 use crate::motion::{MinuteOfDay, MotionSettings};
 use crate::person::Score;
+pub use blind::WatchedOrTimed;
 pub use eyes::Eyes;
 use eyes::{Answer, Job, Seen};
 use hint::Hints;
@@ -44,9 +46,6 @@ pub use wanted::Wanted;
 pub const WAITING_MAX: usize = 128;
 /// Their bytes; most of them are in the ring as well. One that is larger waits alone.
 pub const WAITING_BYTES_MAX: usize = 8 << 20;
-
-/// How often it is said how many pictures were decoded: whoever is told of each has nothing else to do.
-pub const COUNT_EVERY: Duration = Duration::from_secs(2);
 
 /// How watching goes, for `status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,8 +58,6 @@ pub struct Watching {
     pub events: u64,
     /// Whether one is under way.
     pub is_event: bool,
-    /// Pictures that were decoded, counted every [`COUNT_EVERY`].
-    pub decoded: u64,
     /// Pictures that could not be decoded.
     pub undecodable: u64,
 }
@@ -89,7 +86,7 @@ enum Waiting {
 enum Step {
     Answer(Box<Eyes>, Answer),
     /// The eyes have panicked.
-    Blind,
+    Broken,
     Due,
     /// Whether there is a person; `None`: nobody knows.
     Hint(Option<Score>),
@@ -108,6 +105,8 @@ pub struct Watcher<C> {
     tracks: Option<Tracks>,
     machine: EventMachine,
     sight: Sight,
+    /// The eyes see nothing in this stream, as they said last.
+    are_eyes_blind: bool,
     /// What the eyes are to look for from their next picture on, if that is new.
     new_sight: Option<(MotionSettings, u32)>,
     waiting: VecDeque<Waiting>,
@@ -125,8 +124,6 @@ pub struct Watcher<C> {
     /// When the first picture came, and the last one, by the clock.
     pictures: Option<(Duration, Duration)>,
     watching: Watching,
-    /// When the decoded pictures were counted last, by the clock.
-    counted_at: Duration,
     report: Box<dyn FnMut(Watching) + Send>,
 }
 
@@ -148,7 +145,6 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
             is_on: detection.detects,
             events: 0,
             is_event: false,
-            decoded: 0,
             undecodable: 0,
         };
         let mut report: Box<dyn FnMut(Watching) + Send> = Box::new(report);
@@ -162,6 +158,7 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
             tracks: Some(tracks),
             machine,
             sight: Sight::Idle(Box::new(eyes)),
+            are_eyes_blind: false,
             new_sight: None,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -173,7 +170,6 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
             is_over: false,
             pictures: None,
             watching,
-            counted_at: Duration::ZERO,
             report,
         }
     }
@@ -182,6 +178,9 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);
+            }
+            if self.is_blind() {
+                return None;
             }
             self.begin_job();
             if self.is_over && !matches!(self.sight, Sight::Busy(_)) {
@@ -192,7 +191,7 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
                 biased;
                 seen = answer(&mut self.sight) => match seen {
                     Some((eyes, answer)) => Step::Answer(eyes, answer),
-                    None => Step::Blind,
+                    None => Step::Broken,
                 },
                 () = sleep(&self.clock, due) => Step::Due,
                 hint = hint::answered(&mut self.hints) => Step::Hint(hint),
@@ -202,7 +201,7 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
             let now = self.clock.now();
             match step {
                 Step::Answer(eyes, answer) => self.handle_answer(eyes, answer, now),
-                Step::Blind => self.go_blind(now),
+                Step::Broken => self.lose_eyes(now),
                 Step::Due => self.machine.handle_timeout(now),
                 Step::Hint(score) => self.handle_hint(score, now),
                 Step::Settings(detection) => self.handle_settings(*detection, now),
@@ -241,12 +240,9 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
             // A file that is played again goes on in the same stream.
             return;
         }
-        if !tracks.video.codec.is_decodable() {
-            let error = CameraError::CodecChanged {
-                camera: self.name.clone(),
-                codec: tracks.video.codec.name(),
-            };
-            return self.fail(error, now);
+        if let Some(codec) = tracks.video.codec.undecodable() {
+            let camera = self.name.clone();
+            return self.fail(CameraError::CodecChanged { camera, codec }, now);
         }
         self.waiting
             .push_back(Waiting::Track(Arc::clone(&tracks.video)));
@@ -261,7 +257,7 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
     }
 
     /// One picture has broken the decoder, or what looks at it: this camera begins anew, and no other ends.
-    fn go_blind(&mut self, now: Duration) {
+    fn lose_eyes(&mut self, now: Duration) {
         self.sight = Sight::Between;
         let camera = self.name.clone();
         self.fail(CameraError::Broken { camera }, now);
@@ -346,9 +342,7 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
     fn handle_answer(&mut self, eyes: Box<Eyes>, answer: Answer, now: Duration) {
         self.watching.mode = eyes.mode();
         self.watching.undecodable = eyes.failures();
-        if now.saturating_sub(self.counted_at) >= COUNT_EVERY {
-            (self.watching.decoded, self.counted_at) = (eyes.decoded(), now);
-        }
+        self.are_eyes_blind = eyes.are_blind(now);
         self.sight = Sight::Idle(eyes);
         match answer {
             Answer::Seen(seen) => {

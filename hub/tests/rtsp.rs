@@ -5,19 +5,25 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hub::camera::address::Password;
+use hub::camera::clock::Sleep;
 use hub::camera::demux::Clip;
 use hub::camera::rtsp::{AudioWish, RtspConfig, RtspSource};
 use hub::camera::{
-    AccessUnit, CameraAddress, CameraError, CameraErrorKind, Login, Secret, Source, SourceItem,
-    TokioClock, VideoCodec,
+    AccessUnit, CameraAddress, CameraError, CameraErrorKind, Clock, Login, Secret, Source,
+    SourceItem, TokioClock, VideoCodec,
 };
-use hub::media::Tracks;
-use test_camera::{Config, LoginKind, Mood, PASSWORD, Picture, Scene, Sound, TestCamera, USER};
+use hub::media::{AudioUnit, Tracks};
+use test_camera::{
+    AUDIO_FRAME_SAMPLES, AUDIO_RATE, Config, LoginKind, Microphone, Mood, PASSWORD, Picture, Scene,
+    Sound, TestCamera, USER,
+};
 
 /// More than any of these steps takes on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Ticks a second of RTP.
 const RTP_RATE: u64 = 90_000;
+/// How far from its place sound may be heard, in seconds.
+const APART_MAX: f64 = 0.1;
 
 fn testdata(name: &str) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -100,7 +106,7 @@ async fn open(config: &RtspConfig) -> Result<Reader, CameraError> {
 }
 
 /// The next item.
-async fn item(source: &mut Reader) -> Result<Option<SourceItem>, CameraError> {
+async fn item<C: Clock>(source: &mut RtspSource<C>) -> Result<Option<SourceItem>, CameraError> {
     let next = tokio::time::timeout(PATIENCE, source.next_item());
     next.await.expect("something comes")
 }
@@ -126,6 +132,50 @@ async fn pictures(source: &mut Reader, count: usize) -> Vec<AccessUnit> {
         }
     }
     units
+}
+
+/// A frame of sound.
+struct Heard {
+    number: u32,
+    /// How much later it is heard than it was made, as against the pictures, in seconds.
+    late: f64,
+    unit: AudioUnit,
+}
+
+/// Listens from the first picture of the scene to the frame of that number.
+async fn listen<C: Clock>(
+    source: &mut RtspSource<C>,
+    microphone: Microphone,
+    last: u32,
+) -> Vec<Heard> {
+    let rate = f64::from(AUDIO_RATE);
+    let seconds = |ticks: u64| ticks as f64 / RTP_RATE as f64;
+    let own_rate = rate * (1.0 + f64::from(microphone.fast_ppm) / 1e6);
+    let mut first_picture: Option<f64> = None;
+    let mut heard = Vec::new();
+    loop {
+        match item(source).await {
+            Ok(Some(SourceItem::Video(unit))) => {
+                first_picture.get_or_insert(seconds(unit.dts));
+            }
+            Ok(Some(SourceItem::Audio(unit))) => {
+                let number: [u8; 4] = unit.data[..].try_into().expect("four bytes");
+                let number = u32::from_be_bytes(number);
+                let made = f64::from(number * AUDIO_FRAME_SAMPLES) / own_rate;
+                let made = first_picture.expect("a picture") + seconds(microphone.begins) + made;
+                heard.push(Heard {
+                    number,
+                    late: unit.pts as f64 / rate - made,
+                    unit,
+                });
+                if number >= last {
+                    return heard;
+                }
+            }
+            Ok(Some(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 /// Reads until it fails.
@@ -188,26 +238,17 @@ async fn sound_comes_with_its_parameters_and_in_time() {
     let config = reader(&camera, Some(PASSWORD));
     let mut source = open(&config).await.expect("it opens");
     let track = format(&mut source).await.audio.expect("it has sound");
-    assert_eq!(track.timescale.get(), test_camera::AUDIO_RATE);
+    assert_eq!(track.timescale.get(), AUDIO_RATE);
     assert_eq!(track.channels.get(), 1);
     assert_eq!(track.config.bytes()[..], test_camera::AUDIO_CONFIG);
     assert_eq!(track.config.codec_string(), "mp4a.40.2");
-    let (mut frames, mut last_picture) = (Vec::new(), 0.0);
-    while frames.len() < 20 {
-        match item(&mut source).await {
-            Ok(Some(SourceItem::Video(unit))) => last_picture = unit.dts as f64 / RTP_RATE as f64,
-            Ok(Some(SourceItem::Audio(frame))) => {
-                let heard = frame.pts as f64 / f64::from(track.timescale.get());
-                // It is sent beside the picture of its time, whatever the RTP times begin with.
-                assert!((heard - last_picture).abs() < 0.5, "{heard} {last_picture}");
-                frames.push(frame);
-            }
-            Ok(Some(_)) => {}
-            other => panic!("{other:?}"),
-        }
-    }
+    let heard = listen(&mut source, Microphone::GOOD, 20).await;
+    // Whatever the RTP times begin with.
+    let mut late = heard.iter().map(|heard| heard.late);
+    assert!(late.all(|late| late.abs() < APART_MAX));
+    let frames: Vec<AudioUnit> = heard.into_iter().map(|heard| heard.unit).collect();
     for pair in frames.windows(2) {
-        assert_eq!(pair[0].duration, test_camera::AUDIO_FRAME_SAMPLES);
+        assert_eq!(pair[0].duration, AUDIO_FRAME_SAMPLES);
         assert_eq!(pair[1].pts - pair[0].pts, u64::from(pair[0].duration));
         assert_eq!(pair[0].data.len(), 4);
     }
@@ -218,6 +259,86 @@ async fn sound_comes_with_its_parameters_and_in_time() {
     };
     let mut source = open(&silent).await.expect("it opens");
     assert_eq!(format(&mut source).await.audio, None);
+}
+
+/// Its clock gains in half a minute what that of a real one gains in an hour, and it begins late: only the reports say
+/// so.
+#[tokio::test]
+async fn sound_stays_in_step_by_sender_reports() {
+    let microphone = Microphone {
+        fast_ppm: 5_000,
+        begins: 3 * RTP_RATE,
+        tells_rtptime: false,
+        reports: true,
+    };
+    let config = Config {
+        speed: 20,
+        ..config(LoginKind::Open, Sound::AacOf(microphone), "people-20s.mp4")
+    };
+    let camera = TestCamera::start(config).await.expect("it starts");
+    let mut source = open(&reader(&camera, None)).await.expect("it opens");
+    let heard = listen(&mut source, microphone, 300).await;
+    // After two reports of each stream, and for longer than its clock needs to be out of step again.
+    for heard in heard.iter().filter(|heard| heard.number >= 24) {
+        assert!(
+            heard.late.abs() < APART_MAX,
+            "{}: {}",
+            heard.number,
+            heard.late
+        );
+    }
+    assert!(
+        heard
+            .windows(2)
+            .all(|pair| pair[0].unit.pts < pair[1].unit.pts)
+    );
+}
+
+/// The hub's clock, as fast as a camera's. It wakes nobody, so nothing is given up too early.
+struct Fast {
+    clock: TokioClock,
+    speed: u32,
+}
+
+impl Clock for Fast {
+    fn now(&self) -> Duration {
+        self.clock.now() * self.speed
+    }
+
+    fn unix_ms(&self) -> u64 {
+        self.clock.unix_ms()
+    }
+
+    fn sleep_until(&self, _at: Duration) -> Sleep<'_> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn without_reports_sound_is_put_where_it_comes() {
+    let microphone = Microphone {
+        begins: 3 * RTP_RATE,
+        tells_rtptime: false,
+        ..Microphone::GOOD
+    };
+    let config = Config {
+        speed: 4,
+        ..config(LoginKind::Open, Sound::AacOf(microphone), "people-20s.mp4")
+    };
+    let clock = Fast {
+        clock: TokioClock::new(),
+        speed: config.speed,
+    };
+    let camera = TestCamera::start(config).await.expect("it starts");
+    let mut source = RtspSource::open(&reader(&camera, None), clock)
+        .await
+        .expect("it opens");
+    let heard = listen(&mut source, microphone, 75).await;
+    assert!(heard[0].late < -2.5, "nothing says where it belongs");
+    // This camera sends a frame up to 128 ms before it is over.
+    for heard in heard.iter().filter(|heard| heard.number >= 60) {
+        assert!(heard.late.abs() < 0.3, "{}: {}", heard.number, heard.late);
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! A hub that somebody supervises: told when it is ready, that it is alive, and that it stops; asked to read its
-//! configuration again; and the units that make it so.
+//! configuration again; and the units that make it so. What it wrote and printed is searched at the end of each test.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixDatagram;
@@ -8,6 +8,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
+use crashtest_canary::Place;
 use serde_json::Value;
 
 /// More than any of these steps takes on a slow machine.
@@ -16,23 +17,25 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const EXPOSURE_MAX: &str = "20";
 
 /// A running hub, killed when it is dropped.
-struct Hub {
+struct Hub<'p> {
+    place: &'p Place,
     child: Child,
     said: BufReader<ChildStdout>,
 }
 
-impl Hub {
-    fn start(config: &Path, notify: &Path) -> Self {
+impl<'p> Hub<'p> {
+    fn start(place: &'p Place, config: &Path, notify: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_secluso-hub"))
             .args(["run", "--json", "--config"])
             .arg(config)
             .env("NOTIFY_SOCKET", notify)
             .env("WATCHDOG_USEC", "300000")
             .stdout(Stdio::piped())
+            .stderr(place.log("secluso-hub"))
             .spawn()
             .unwrap();
         let said = BufReader::new(child.stdout.take().unwrap());
-        Self { child, said }
+        Self { place, child, said }
     }
 
     /// Its next word that is called so.
@@ -44,6 +47,7 @@ impl Hub {
                 0,
                 "it never said {event}"
             );
+            self.place.said("what the hub printed", line.as_bytes());
             let value: Value = serde_json::from_str(&line).unwrap();
             if value["event"] == event {
                 return value;
@@ -61,7 +65,7 @@ impl Hub {
     }
 }
 
-impl Drop for Hub {
+impl Drop for Hub<'_> {
     fn drop(&mut self) {
         // Already dead in most tests; both calls then fail, which is what we want.
         let _dead = self.child.kill();
@@ -69,28 +73,29 @@ impl Drop for Hub {
     }
 }
 
-fn text(rest: &str) -> String {
-    let relay = wire::RelayId([7; 32]);
-    // Nobody answers there; without an invitation it would not even ask.
-    let invitation = wire::Invitation {
-        relay,
-        nonce: [1; 16],
+/// Nobody answers there; without an invitation the hub would not even ask.
+fn invitation() -> wire::Invitation {
+    wire::Invitation {
+        relay: wire::RelayId([7; 32]),
+        nonce: *b"an invitation's!",
         expires_unix_s: 4_000_000_000,
         class: wire::Class::Hub,
         signature: [0; 64],
-    };
+    }
+}
+
+fn text(rest: &str) -> String {
+    let invitation = invitation();
     format!(
-        "state_dir = \"state\"\nrelay = \"127.0.0.1:9/{}\"\ninvitation = \"{invitation}\"\n{rest}",
-        relay.to_text()
+        "state_dir = \"state\"\ndevice_secret_file = \"device.secret\"\nrelay = \"127.0.0.1:9/{}\"\n\
+         invitation = \"{invitation}\"\n{rest}",
+        invitation.relay.to_text()
     )
 }
 
-fn ask(command: &str, config: &Path) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_secluso-hub"))
-        .args([command, "--config"])
-        .arg(config)
-        .output()
-        .unwrap();
+fn ask(place: &Place, command: &str, config: &Path) -> String {
+    let mut hub = Command::new(env!("CARGO_BIN_EXE_secluso-hub"));
+    let output = place.output(hub.args([command, "--config"]).arg(config));
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -111,12 +116,17 @@ fn listen(place: &Path) -> Receiver<String> {
 }
 
 /// A hub without a camera, ready in this directory; its configuration, and what its supervisor hears.
-fn supervised(place: &Path) -> (Hub, PathBuf, Receiver<String>) {
-    let notify = place.join("notify");
+fn supervised(place: &Place) -> (Hub<'_>, PathBuf, Receiver<String>) {
+    let secret: Vec<u8> = (0..72_u8).map(|n| n.wrapping_mul(73) ^ 0x5c).collect();
+    place.seek("the device secret", &secret);
+    place.write("device.secret", secret);
+    let invitation = invitation();
+    place.seek("an invitation", invitation.to_string().as_bytes());
+    place.seek("an invitation", &invitation.to_bytes());
+    let notify = place.path().join("notify");
     let supervisor = listen(&notify);
-    let config = place.join("hub.toml");
-    std::fs::write(&config, text("")).unwrap();
-    let mut hub = Hub::start(&config, &notify);
+    let config = place.write("hub.toml", text(""));
+    let mut hub = Hub::start(place, &config, &notify);
     hub.wait_for("ready");
     (hub, config, supervisor)
 }
@@ -127,8 +137,8 @@ fn next(heard: &Receiver<String>) -> String {
 
 #[test]
 fn its_supervisor_hears_of_it_and_a_changed_configuration_is_taken_while_it_runs() {
-    let place = tempfile::tempdir().unwrap();
-    let (mut hub, config, supervisor) = supervised(place.path());
+    let place = Place::new();
+    let (mut hub, config, supervisor) = supervised(&place);
     // Its first sign of life may come just before the word that it is ready.
     let mut said: Vec<String> = (0..4).map(|_| next(&supervisor)).collect();
     assert!(said.iter().any(|state| state == "READY=1"), "{said:?}");
@@ -149,13 +159,13 @@ fn its_supervisor_hears_of_it_and_a_changed_configuration_is_taken_while_it_runs
     let reloaded = hub.wait_for("reloaded");
     assert_eq!(reloaded["waiting"], serde_json::json!(["[disk]"]));
     // Cameras follow at once, and not in the same moment.
-    let mut page = ask("metrics", &config);
+    let mut page = ask(&place, "metrics", &config);
     for _ in 0..100 {
         if page.contains("secluso_hub_cameras 1\n") {
             break;
         }
         std::thread::sleep(PATIENCE / 600);
-        page = ask("metrics", &config);
+        page = ask(&place, "metrics", &config);
     }
     assert!(page.contains("secluso_hub_cameras 1\n"), "{page}");
     assert!(page.contains("secluso_hub_config_waiting 1\n"), "{page}");
@@ -163,10 +173,10 @@ fn its_supervisor_hears_of_it_and_a_changed_configuration_is_taken_while_it_runs
         page.contains("secluso_hub_config_reloads_total 1\n"),
         "{page}"
     );
-    let status = ask("status", &config);
+    let status = ask(&place, "status", &config);
     assert!(status.contains("camera \"new\""), "{status}");
     assert!(status.contains("before a restart: [disk]"), "{status}");
-    let doctor = ask("doctor", &config);
+    let doctor = ask(&place, "doctor", &config);
     assert!(doctor.contains("awaits a sign of life"), "{doctor}");
     assert!(doctor.contains("restart the hub for [disk]"), "{doctor}");
 
@@ -179,8 +189,8 @@ fn its_supervisor_hears_of_it_and_a_changed_configuration_is_taken_while_it_runs
 /// alive because its journal is.
 #[test]
 fn a_hub_that_stands_still_gives_no_sign_of_life() {
-    let place = tempfile::tempdir().unwrap();
-    let (mut hub, config, supervisor) = supervised(place.path());
+    let place = Place::new();
+    let (mut hub, config, supervisor) = supervised(&place);
     while next(&supervisor) != "WATCHDOG=1" {}
     // Each is answered by a line, until the pipe is full.
     let kind = "unheard-of".repeat(100);

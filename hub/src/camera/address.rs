@@ -18,6 +18,8 @@ use zeroize::Zeroizing;
 pub const PASSWORD_BYTES_MAX: u64 = 1024;
 /// Where RTSP cameras listen unless their address says otherwise.
 const RTSP_PORT: u16 = 554;
+/// Where systemd names the directory of a unit's credentials, inside the unit.
+const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 /// The longest address, in bytes.
 const ADDRESS_BYTES_MAX: usize = 2048;
 
@@ -255,9 +257,8 @@ impl Password {
             Self::File(path) => read_file(path.clone(), Guard::OwnMode),
             Self::Credential(name) => {
                 let no_credentials = || PasswordError::NoCredentials { name: name.clone() };
-                let is_plain = !name.is_empty() && !name.contains('/') && !name.starts_with('.');
-                let directory = std::env::var_os("CREDENTIALS_DIRECTORY")
-                    .filter(|_| is_plain)
+                let directory = std::env::var_os(CREDENTIALS_DIRECTORY)
+                    .filter(|_| is_credential(name))
                     .ok_or_else(no_credentials)?;
                 let path = PathBuf::from(directory).join(name);
                 if !path.exists() {
@@ -267,6 +268,21 @@ impl Password {
             }
         }
     }
+
+    /// Whether this process is not the one that could read it: a credential is only there inside the systemd unit.
+    pub fn is_out_of_reach(&self) -> bool {
+        match self {
+            Self::Credential(name) => {
+                is_credential(name) && std::env::var_os(CREDENTIALS_DIRECTORY).is_none()
+            }
+            Self::File(_) | Self::Given(_) => false,
+        }
+    }
+}
+
+/// Whether a credential can have this name.
+fn is_credential(name: &str) -> bool {
+    !name.is_empty() && !name.contains('/') && !name.starts_with('.')
 }
 
 /// What keeps others from a password's file.
@@ -423,6 +439,11 @@ mod tests {
                 matches!(error, PasswordError::NoCredentials { .. }),
                 "{error}"
             );
+            assert!(!Password::Credential(name.into()).is_out_of_reach());
         }
+        let is_in_unit = std::env::var_os(CREDENTIALS_DIRECTORY).is_some();
+        let plain = Password::Credential("door".into());
+        assert_eq!(plain.is_out_of_reach(), !is_in_unit);
+        assert!(!Password::File("/nowhere".into()).is_out_of_reach());
     }
 }

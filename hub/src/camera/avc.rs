@@ -2,7 +2,7 @@
 //! and carried byte for byte after that.
 //!
 //! It must never panic on a record from outside, and never look inside a parameter set: that is
-//! the decoder's business.
+//! the decoder's business, and that of `sps`.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use std::ops::Range;

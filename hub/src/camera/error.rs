@@ -102,8 +102,8 @@ pub enum CameraError {
         /// Its address.
         camera: String,
     },
-    /// The camera goes on in a codec that the hub does not decode, or in one that it does again.
-    #[error("the camera {camera} has changed its codec to {codec}")]
+    /// The camera goes on with pictures that the hub does not decode, or with such that it does again.
+    #[error("the camera {camera} has changed what it sends to {codec}")]
     CodecChanged {
         /// Its name.
         camera: String,

@@ -2,7 +2,8 @@
 //!
 //! A camera that restarts must be found within seconds, so pauses stay short; it is one of ours, on
 //! our own network. Only a refused password is tried rarely: many cameras lock an account after a few
-//! wrong ones, and nobody but the owner can correct it. This room must never let two attempts follow
+//! wrong ones, and nobody but the owner can correct it. One that this camera has taken before is most likely right: a
+//! camera that starts, or has too many viewers, refuses for a moment. This room must never let two attempts follow
 //! each other without a pause.
 
 use std::time::Duration;
@@ -17,6 +18,9 @@ pub const PAUSE_MAX: Duration = Duration::from_secs(4);
 pub const LOGIN_PAUSE_MIN: Duration = Duration::from_secs(600);
 /// The longest after a refused password.
 pub const LOGIN_PAUSE_MAX: Duration = Duration::from_secs(3600);
+/// How often a password that the camera has taken is tried again after [`PAUSE_MAX`] before it counts as a wrong one.
+/// With the first time fewer than any lock counts.
+pub const LOGIN_RETRIES: u32 = 2;
 /// A camera that has handed out pictures for so long was there: pauses begin anew.
 pub const HELD_MIN: Duration = Duration::from_secs(10);
 
@@ -24,6 +28,8 @@ pub const HELD_MIN: Duration = Duration::from_secs(10);
 pub struct Pauses {
     next: Duration,
     next_login: Duration,
+    /// How often a refused password is tried again soon.
+    login_retries: u32,
     dice: Box<dyn FnMut() -> u64 + Send>,
 }
 
@@ -33,6 +39,7 @@ impl Pauses {
         Self {
             next: PAUSE_MIN,
             next_login: LOGIN_PAUSE_MIN,
+            login_retries: 0,
             dice,
         }
     }
@@ -44,6 +51,10 @@ impl Pauses {
             self.next = PAUSE_MIN;
         }
         let due = match kind {
+            CameraErrorKind::Login if self.login_retries > 0 => {
+                self.login_retries -= 1;
+                PAUSE_MAX
+            }
             CameraErrorKind::Login => {
                 let due = self.next_login;
                 self.next_login = (due * 2).min(LOGIN_PAUSE_MAX);
@@ -63,6 +74,7 @@ impl Pauses {
     /// The camera was opened: its password is right.
     pub fn handle_opened(&mut self) {
         self.next_login = LOGIN_PAUSE_MIN;
+        self.login_retries = LOGIN_RETRIES;
     }
 }
 
@@ -105,8 +117,27 @@ mod tests {
             let pause = pauses.handle_failure(CameraErrorKind::Login, HELD_MIN);
             assert!(pause >= LOGIN_PAUSE_MIN / 2 && pause <= LOGIN_PAUSE_MAX);
         }
-        pauses.handle_opened();
-        let pause = pauses.handle_failure(CameraErrorKind::Login, Duration::ZERO);
-        assert!(pause <= LOGIN_PAUSE_MIN, "{pause:?}");
+    }
+
+    #[test]
+    fn a_password_that_was_taken_is_tried_twice_more_within_seconds() {
+        let mut pauses = pauses();
+        let mut refused = move |is_taken_before| {
+            if is_taken_before {
+                pauses.handle_opened();
+            }
+            pauses.handle_failure(CameraErrorKind::Login, Duration::ZERO)
+        };
+        let long = LOGIN_PAUSE_MIN / 2..=LOGIN_PAUSE_MIN;
+        assert!(long.contains(&refused(false)), "nobody knows it");
+        for _ in 0..3 {
+            let soon = [refused(true), refused(false)];
+            for pause in soon {
+                assert!(pause >= PAUSE_MAX / 2 && pause <= PAUSE_MAX, "{pause:?}");
+            }
+            // From the shortest one on again.
+            let pause = refused(false);
+            assert!(long.contains(&pause), "{pause:?}");
+        }
     }
 }

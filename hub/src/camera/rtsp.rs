@@ -1,12 +1,13 @@
 //! An RTSP camera (RFC 2326), by `retina`: digest or basic login, RTP in the TCP connection, H.264 or
 //! H.265, AAC if the camera has it. One stream is enough.
 //!
-//! This room opens and reads; what the frames mean is in `assembly`, what an error means in
-//! `classify`. It must never try a password twice in one attempt, never wait for a camera without a
-//! limit, and never print what the camera says but as one short line.
+//! This room opens and reads; what the frames mean is in `assembly`, where sound belongs among them in
+//! `sync`, what an error means in `classify`. It must never try a password twice in one attempt, never
+//! wait for a camera without a limit, and never print what the camera says but as one short line.
 
 pub mod assembly;
 mod classify;
+mod sync;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -20,12 +21,14 @@ use retina::client::{
     SetupOptions,
 };
 use retina::codec::{CodecItem, FrameFormat, ParametersRef};
+use retina::rtcp::ReceivedCompoundPacket;
 
 use super::address::{CameraAddress, Login, Password, PasswordError, Secret};
 use super::source::{NextItem, Source, SourceItem};
 use super::{CameraError, Clock};
 use crate::media::{AUDIO_UNIT_BYTES_MAX, AUDIO_UNIT_TICKS_MAX, AudioTrack, AudioUnit};
 use assembly::{Assembly, Frame};
+use sync::LipSync;
 
 /// How long a camera may take from the first packet to the answer to PLAY.
 pub const OPEN_WAIT: Duration = Duration::from_secs(5);
@@ -63,6 +66,7 @@ pub struct RtspSource<C> {
     video: usize,
     audio: Option<(usize, Arc<AudioTrack>)>,
     assembly: Assembly,
+    lip_sync: LipSync,
     stall: Duration,
     /// When the camera counts as gone, by the clock.
     gone_at: Duration,
@@ -95,6 +99,7 @@ impl<C: Clock> RtspSource<C> {
             demuxed: opened.demuxed,
             video: opened.video,
             audio: opened.audio,
+            lip_sync: LipSync::default(),
             stall: config.stall,
             gone_at,
             ready: VecDeque::new(),
@@ -141,7 +146,9 @@ impl<C: Clock> RtspSource<C> {
                     Some(ParametersRef::Video(parameters)) => Some(parameters),
                     _ => None,
                 };
-                let time = frame.timestamp();
+                let (time, now) = (frame.timestamp(), self.clock.now());
+                self.lip_sync
+                    .handle_picture(now, time.elapsed(), time.clock_rate());
                 let (loss, is_sync) = (frame.loss(), frame.is_random_access_point());
                 let items = self.assembly.handle_frame(Frame {
                     new_track: match parameters {
@@ -169,12 +176,18 @@ impl<C: Clock> RtspSource<C> {
                 else {
                     return Ok(());
                 };
-                // Sound from before the first picture is of no use.
-                let pts = assembly::ticks(frame.timestamp().elapsed(), track.timescale);
                 let (bytes, duration) = (frame.data().len(), frame.frame_length().get());
                 let can_be = (1..=AUDIO_UNIT_BYTES_MAX).contains(&bytes)
                     && (1..=AUDIO_UNIT_TICKS_MAX).contains(&duration);
-                if let Some(pts) = pts.filter(|_| can_be && self.assembly.has_begun()) {
+                if !can_be {
+                    return Ok(());
+                }
+                let (rate, now) = (track.timescale, self.clock.now());
+                let elapsed = frame.timestamp().elapsed();
+                let placed = self.lip_sync.handle_sound(now, elapsed, duration, rate);
+                let pts = placed.and_then(|placed| assembly::ticks(placed, rate));
+                // Sound from before the first picture is of no use.
+                if let Some(pts) = pts.filter(|_| self.assembly.has_begun()) {
                     self.ready.push_back(SourceItem::Audio(AudioUnit {
                         data: Bytes::copy_from_slice(frame.data()),
                         pts,
@@ -184,7 +197,36 @@ impl<C: Clock> RtspSource<C> {
                 }
                 Ok(())
             }
+            Some(Ok(CodecItem::Rtcp(packet))) => {
+                self.handle_report(&packet);
+                Ok(())
+            }
             Some(Ok(_)) => Ok(()),
+        }
+    }
+
+    /// What is no sender report is of no use, and neither is one that says what cannot be.
+    fn handle_report(&mut self, packet: &ReceivedCompoundPacket) {
+        let stream = match (packet.stream_id(), &self.audio) {
+            (stream, _) if stream == self.video => sync::Stream::Pictures,
+            (stream, Some((audio, _))) if stream == *audio => sync::Stream::Sound,
+            _ => return,
+        };
+        let first = packet.pkts().next();
+        let report = first.and_then(|first| first.as_sender_report().ok().flatten());
+        let (Some(report), Some(time)) = (report, packet.rtp_timestamp()) else {
+            return;
+        };
+        let doubt = self.lip_sync.handle_report(
+            self.clock.now(),
+            stream,
+            report.ntp_timestamp().0,
+            time.elapsed(),
+            time.clock_rate(),
+        );
+        if let Some(doubt) = doubt {
+            let address = &self.camera;
+            tracing::warn!(%address, %doubt, "a sender report of a camera is not believed; sound goes without it");
         }
     }
 }

@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use super::address::Password;
 use super::caught::{Caught, caught};
 use super::command::{CommandConfig, CommandSource};
 use super::rtsp::{RtspConfig, RtspSource};
@@ -97,6 +98,14 @@ impl SourceConfig {
                 "virtual, {}x{}, {} pictures a second",
                 config.width, config.height, config.pictures_per_second
             ),
+        }
+    }
+
+    /// Where the password is that it takes to open it, if it takes one.
+    pub fn password(&self) -> Option<&Password> {
+        match self {
+            Self::Rtsp(config) => config.login.as_ref().map(|login| &login.password),
+            Self::Command(_) | Self::File(_) | Self::Virtual(_) => None,
         }
     }
 

@@ -28,6 +28,8 @@ pub struct Windows<C> {
     source: Box<dyn Source>,
     clock: C,
     config: WindowsConfig,
+    /// The camera's name, if nobody looks at the pictures only because they cannot be decoded.
+    makeshift_of: Option<String>,
     tracks: Option<Tracks>,
     state: State,
     /// What one item made: at most three events.
@@ -54,11 +56,20 @@ impl<C: Clock> Windows<C> {
             source,
             clock,
             config,
+            makeshift_of: None,
             tracks: None,
             state: State::Waiting(now),
             ready: VecDeque::new(),
             pictures: None,
         }
+    }
+
+    /// Only for as long as the pictures of this camera cannot be decoded: it fails where it goes on with others that
+    /// can, so that whoever opens it again looks at them.
+    #[must_use]
+    pub fn until_decodable(mut self, camera: String) -> Self {
+        self.makeshift_of = Some(camera);
+        self
     }
 
     /// Takes the first thing that the source had to say, which somebody has looked at.
@@ -83,12 +94,13 @@ impl<C: Clock> Windows<C> {
         match item {
             Ok(Some(SourceItem::Format(tracks))) => {
                 let is_other = self.tracks.as_ref() != Some(&tracks);
-                if is_other && !tracks.video.codec.is_decodable() {
-                    let codec = tracks.video.codec.name();
-                    tracing::warn!(
-                        codec,
-                        "the camera is recorded and sent, but nothing can be detected in its pictures: set it to H.264 for that"
-                    );
+                if let Some(camera) = &self.makeshift_of
+                    && is_other
+                    && self.tracks.is_some()
+                    && tracks.video.codec.is_decodable()
+                {
+                    let (camera, codec) = (camera.clone(), tracks.video.codec.name());
+                    return self.fail(CameraError::CodecChanged { camera, codec });
                 }
                 self.tracks = Some(tracks);
                 if is_other && matches!(self.state, State::Event(_)) {
@@ -111,14 +123,16 @@ impl<C: Clock> Windows<C> {
                 }
                 self.state = State::Over;
             }
-            Err(error) => {
-                self.ready.push_back(CameraEvent::Trouble(error));
-                if matches!(self.state, State::Event(_)) {
-                    self.end(EventEnd::CutOff);
-                }
-                self.state = State::Over;
-            }
+            Err(error) => self.fail(error),
         }
+    }
+
+    fn fail(&mut self, error: CameraError) {
+        self.ready.push_back(CameraEvent::Trouble(error));
+        if matches!(self.state, State::Event(_)) {
+            self.end(EventEnd::CutOff);
+        }
+        self.state = State::Over;
     }
 
     fn handle_unit(&mut self, unit: AccessUnit, now: Duration) {

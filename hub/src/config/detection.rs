@@ -16,7 +16,7 @@
 //! at_most_seconds = 120.0       # 10 to 600
 //! cool_down_seconds = 5.0       # 0 to 3600
 //! ring_mib = 16                 # memory for the pre-roll: 1 to 64
-//! cpu_percent = 25              # of one core; beyond it only key frames are decoded
+//! cpu_percent = 25              # of one core, for this camera, by the clock; beyond it only key frames are decoded
 //! person_program = "/usr/local/bin/is-person"   # a JPEG on stdin, from 0 to 1 on stdout; none: nobody is asked
 //! person_arguments = []
 //! person_percent = 70           # from which score on a person is likely: 1 to 100
@@ -52,7 +52,8 @@ pub struct Detection {
     pub motion: MotionSettings,
     /// What is recorded of it.
     pub events: EventSettings,
-    /// The share of one core for decoding and looking, in percent.
+    /// The share of one core for decoding and looking at this camera, in percent: of the time that passes while one
+    /// thread is at it, not of the CPU time that the system counts.
     pub cpu_percent: u32,
     /// How far the clock of the quiet hours is before UTC, in minutes, [`UTC_OFFSET_MINUTES`].
     pub utc_offset_minutes: i16,

@@ -20,6 +20,7 @@ use crate::pairing::{self, STEPS_MAX, Step, Turn};
 use crate::phones::{self, Question};
 use crate::sealer::Sealer;
 use crate::supervisor::{Cameras, Current};
+use crate::tally::Tallies;
 use crate::uplink::Uplink;
 use crate::{metrics, moving, retained, secret, status};
 
@@ -36,6 +37,8 @@ pub struct Services {
     pub uplink: Uplink,
     /// How the cameras stand.
     pub cameras: watch::Receiver<Cameras>,
+    /// How many of their pictures were decoded, and of those that are no more.
+    pub tallies: Tallies,
     /// Set to stop the hub.
     pub stop: watch::Sender<bool>,
     /// One pairing at a time.
@@ -52,14 +55,31 @@ impl Services {
     /// # Errors
     /// The journal's.
     pub async fn status(&self) -> Result<Value, Failure> {
+        let mut status = self.running().await?;
+        // It cannot change while the hub runs.
+        let file = self.current.borrow().config.device_secret_file.clone();
+        // Whether the device has the secret of the configured file; null without one.
+        status["device_secret"] = match file {
+            Some(file) => secret::compared(&self.sealer, file).await?,
+            None => Value::Null,
+        };
+        Ok(status)
+    }
+
+    /// The same without what lies beside the hub: nothing is read for it.
+    async fn running(&self) -> Result<Value, Failure> {
         let cameras = self.cameras.borrow().clone();
         let mut status = status::read(&self.sealer, &self.uplink, cameras).await?;
+        // Of all cameras since the process began, also of those that the configuration has no more. It only rises.
+        status["decoded_pictures"] = self.tallies.total().into();
         let current = self.current.borrow();
         status["service"] = json!({
             "uptime_s": self.clock.now().as_secs(),
             // Somebody starts this hub again if it ends, and is told that it is alive so often.
             "supervised": self.service.is_supervised(),
             "watchdog_s": self.service.watchdog().map(|patience| patience.as_secs()),
+            // How often the wall clock was not what the time that has passed makes of it.
+            "clock_jumps": self.sealer.clock_jumps(),
             // Changed configurations that were taken, and what of the last one waits for a restart.
             "reloads": current.reloads,
             "waiting": current.waiting,
@@ -69,7 +89,7 @@ impl Services {
 
     /// The same in numbers; none if the journal cannot say.
     pub async fn metrics(&self) -> Option<String> {
-        let status = self.status().await.ok()?;
+        let status = self.running().await.ok()?;
         Some(metrics::to_text(&status))
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! Each is a notification like that of an event, said at a tick and kept until it is staged, or until nobody is
 //! there to be told. What was staged and lost with its sync is said again; a phone keeps one of the same time. A
-//! camera that comes and goes, and a disk that stays full, are said again only after a while. Whom the phones were told
-//! to be away is stored in the transaction that tells it, and that the storage was full in the one that drops a clip, so
-//! that a start still owes it; cameras are told apart by their names, which stay where the configuration puts one before
-//! another. Times are those for which this process has run; the clock on the wall only dates what is said. This room
-//! knows no camera and no disk, and must never hold more than [`OWED_MAX`].
+//! camera that comes and goes, and a disk that stays full, are said again only after a while; one that comes for a
+//! moment each time that it is opened has not come. Whom the phones were told to be away is stored in the transaction
+//! that tells it, and that the storage was full in the one that drops a clip, so that a start still owes it; cameras are
+//! told apart by their names, which stay where the configuration puts one before another. Times are those for which
+//! this process has run; the clock on the wall only dates what is said. This room knows no camera and no disk, and must
+//! never hold more than [`OWED_MAX`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -34,6 +35,8 @@ const OWED_MAX: usize = 64;
 pub enum Presence {
     /// It does.
     There,
+    /// It does again, and not for long enough to say so.
+    Returning,
     /// It does not, and nobody wants it so.
     Away {
         /// For how long none has come already when that is found out.
@@ -46,10 +49,24 @@ pub enum Presence {
 struct CameraAlarm {
     /// Since when it is away, by [`Core`]'s time and by the clock on the wall.
     away_since: Option<(Duration, u64)>,
+    /// Whether it has tried to come back since then.
+    trial: Trial,
     /// That was said.
     is_said: bool,
     /// When it was said last.
     said_at: Option<Duration>,
+}
+
+/// How a camera that is away has tried to come back.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum Trial {
+    /// Not yet.
+    #[default]
+    None,
+    /// It gives pictures, and may stay: it is not said to be away meanwhile.
+    Running,
+    /// It gave some and failed again. Whatever it tries from then on, it is away until it stays.
+    Failed,
 }
 
 /// What is to be said.
@@ -92,14 +109,23 @@ impl Alarms {
         let known = self.cameras.entry(name.to_owned()).or_default();
         match presence {
             Presence::Away { missed } => {
+                if known.trial == Trial::Running {
+                    known.trial = Trial::Failed;
+                }
                 let (missed_ms, since) = (missed.as_millis(), ran.saturating_sub(missed));
                 let missed_ms = u64::try_from(missed_ms).unwrap_or(u64::MAX);
                 known
                     .away_since
                     .get_or_insert((since, now_unix_ms.saturating_sub(missed_ms)));
             }
+            Presence::Returning => {
+                if known.away_since.is_some() && known.trial == Trial::None {
+                    known.trial = Trial::Running;
+                }
+            }
             Presence::There => {
                 known.away_since = None;
+                known.trial = Trial::None;
                 if std::mem::take(&mut known.is_said) {
                     self.owe(name.to_owned(), NoticeKind::CameraBack, now_unix_ms);
                 }
@@ -115,6 +141,7 @@ impl Alarms {
                 continue;
             };
             let is_early = ran.saturating_sub(since) < AWAY_AFTER
+                || camera.trial == Trial::Running
                 || is_too_soon(camera.said_at, ran, AWAY_AGAIN_AFTER);
             if !camera.is_said && !is_early {
                 camera.is_said = true;
@@ -132,6 +159,7 @@ impl Alarms {
     fn let_go(&mut self) {
         for camera in self.cameras.values_mut() {
             camera.away_since = None;
+            camera.trial = Trial::None;
         }
     }
 
@@ -203,7 +231,7 @@ fn is_too_soon(said_at: Option<Duration>, ran: Duration, pause: Duration) -> boo
 
 impl Core {
     /// A camera gives pictures, or none although it should. To be said when that changes; said more often, it
-    /// changes nothing. `name`: at most [`NAME_BYTES_MAX`] bytes, else nothing is said of this camera.
+    /// changes nothing, but for one that fails while it returns. `name`: at most [`NAME_BYTES_MAX`] bytes, else nothing is said of this camera.
     pub fn handle_camera(&mut self, name: &str, presence: Presence, now_unix_ms: u64) {
         if name.len() <= NAME_BYTES_MAX {
             self.alarms.camera(name, presence, self.ran, now_unix_ms);
@@ -304,6 +332,50 @@ mod tests {
         alarms.look(seconds(105));
         let away = alarms.owed.front().map(|away| away.started_unix_ms);
         assert_eq!(away, Some(20_000), "dated by its last picture");
+        assert_eq!(owed(&mut alarms), [NoticeKind::CameraAway]);
+    }
+
+    /// Each time that it is opened it shows something, and ten seconds later it is found to have frozen.
+    #[test]
+    fn a_camera_that_fails_after_each_opening_is_said_once_and_its_return_when_it_stays() {
+        let mut alarms = Alarms::default();
+        let missed = seconds(10);
+        let mut said = Vec::new();
+        for opening in 0..60 {
+            let opened = 12 * opening;
+            alarms.camera(DOOR, Presence::Returning, seconds(opened), 7);
+            alarms.look(seconds(opened + 5));
+            alarms.look(seconds(opened + 10));
+            alarms.camera(DOOR, Presence::Away { missed }, seconds(opened + 11), 8);
+            said.extend(owed(&mut alarms).into_iter().map(|kind| (opening, kind)));
+        }
+        // While it was open for the third time.
+        assert_eq!(said, [(2, NoticeKind::CameraAway)]);
+        alarms.camera(DOOR, Presence::Returning, seconds(720), 9);
+        alarms.look(seconds(725));
+        assert!(owed(&mut alarms).is_empty());
+        alarms.camera(DOOR, Presence::There, seconds(730), 9);
+        assert_eq!(owed(&mut alarms), [NoticeKind::CameraBack]);
+    }
+
+    /// It was away for less, and whether it stays is known only later.
+    #[test]
+    fn a_camera_whose_pictures_come_again_in_time_and_stay_was_never_away() {
+        let mut alarms = Alarms::default();
+        alarms.camera(DOOR, AWAY, seconds(100), 7);
+        alarms.camera(DOOR, Presence::Returning, seconds(112), 8);
+        alarms.look(seconds(115));
+        alarms.look(seconds(120));
+        alarms.camera(DOOR, Presence::There, seconds(122), 9);
+        alarms.look(seconds(125));
+        assert!(owed(&mut alarms).is_empty());
+        // Of the next time nothing is known yet.
+        alarms.camera(DOOR, AWAY, seconds(200), 7);
+        alarms.camera(DOOR, Presence::Returning, seconds(205), 8);
+        alarms.look(seconds(215));
+        assert!(owed(&mut alarms).is_empty());
+        alarms.camera(DOOR, AWAY, seconds(216), 8);
+        alarms.look(seconds(220));
         assert_eq!(owed(&mut alarms), [NoticeKind::CameraAway]);
     }
 

@@ -18,13 +18,13 @@ use journal::message::{
     SettingsDoc,
 };
 use journal::pairing::PHONES_MAX;
-use journal::{JournalError, SettingsSaid, Txn};
+use journal::{ErrorKind, JournalError, SettingsSaid, Txn};
 use wal::{Priority, crash_point, mutant};
 use wire::ids::Seq;
 
 use super::recording::Ending;
 use super::{
-    Core, CoreError, Detections, EPOCH_BYTES, ErrorKind, LineState, MayInvite, Notice, PROVEN,
+    Core, CoreError, Detections, EPOCH_BYTES, LineState, MayInvite, Notice, PROVEN,
     SMALL_GROUP_BYTES, Stop, Wishes, camera_settings, invite, is_about_one_line,
 };
 

@@ -20,13 +20,10 @@ use wal::crash_point;
 use wire::ids::{Digest, Seq};
 
 use super::{
-    COMMAND_BYTES, ClipFacts, Core, CoreError, EPOCH_BYTES, Evidence, LineState, Notice,
-    SMALL_GROUP_BYTES, Standing, Stop, command, is_about_one_line, live, pace,
+    COMMAND_BYTES, ClipFacts, Core, CoreError, EPOCH_BYTES, LineState, Notice, PROVEN,
+    SMALL_GROUP_BYTES, command, is_about_one_line, live, pace,
 };
 use command::Allowed;
-
-/// How a line stands whose phone has proved a rollback.
-pub(super) const PROVEN: Standing = Standing::RolledBack(Evidence::PhoneHoldsMore);
 
 /// What an envelope in our mailbox was.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -156,7 +153,11 @@ impl Core {
         let Some(state) = self.lines.get_mut(&line) else {
             return Ok(Verdict::NotAuthentic);
         };
-        if state.standing == PROVEN && journal.rollback_proof(line)?.is_some() {
+        // One of our own envelopes that there is no room to write down yet counts at once: it is kept in memory, and
+        // written down by a later tick. What a phone says comes again, and is written down then.
+        let disproof = self.disproof.as_ref();
+        let is_disproved = disproof.is_some_and(|disproof| disproof.ends(line.pairing));
+        if is_disproved || state.standing == PROVEN && journal.rollback_proof(line)?.is_some() {
             return Ok(Verdict::RolledBack);
         }
         let is_covered = journal.sends_in_full_size(Channel::EventVideo);
@@ -294,7 +295,8 @@ impl Core {
                 drop(txn);
                 txn = journal.begin();
             }
-            // A directory goes back as a whole: what disproves one line of a pairing ends all of them.
+            // A directory goes back as a whole: what disproves one line of a pairing ends all of them. The other
+            // phones' go on: this one may lie, and has a word about its own pairing only.
             for of in Line::all(line.pairing) {
                 let named = disproved.iter().any(|(named, _)| *named == of);
                 if !named && txn.rollback_proof(of)?.is_none() {
@@ -331,10 +333,7 @@ impl Core {
         };
         // Also if there was no room for the proof: it comes again with the next envelope.
         for (of, _) in &disproved {
-            self.set_standing(*of, PROVEN);
-            self.leave_recordings(*of, Stop::RolledBack);
-            self.leave_playing(*of);
-            self.lives.leave(*of);
+            self.line_is_over(*of);
         }
         for (of, error) in &unreadable {
             self.set_broken(*of, error);

@@ -116,27 +116,15 @@ impl Stop {
     }
 }
 
-/// What shows that this directory is older than what left it, or that the relay lies.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Evidence {
-    /// The relay ends above our head.
-    AboveHead,
-    /// The relay has another envelope under a number of ours.
-    OtherDigest,
-    /// The phone holds what we never made: an envelope beyond our head, or another one in the place
-    /// of one of ours.
-    PhoneHoldsMore,
-}
-
 /// Whether a line may send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Standing {
     /// Yes.
     Good,
-    /// Nothing is sent. What the relay shows is not stored: recording goes on, and every connection
-    /// asks it again. What the phone proved is, and nothing takes it back: nothing is recorded for it
-    /// any more.
-    RolledBack(Evidence),
+    /// It is proved that this directory is older than what left it, by the phone's word or by an envelope of our
+    /// own at the relay. That is stored, and nothing takes it back: nothing is recorded for the phone or sent to
+    /// it any more.
+    RolledBack,
 }
 
 /// A fact, true and durable when it comes out.
@@ -246,12 +234,10 @@ pub enum Notice {
         /// Which.
         phone: PairingId,
     },
-    /// Whether a line may send has changed.
-    Standing {
+    /// It is proved that this directory is older than what left it: a line sends nothing any more.
+    RolledBack {
         /// Which.
         line: Line,
-        /// What holds now.
-        standing: Standing,
     },
 }
 
@@ -355,16 +341,17 @@ impl Core {
     /// [`CoreError::Dead`]. It reads no journal, so that none can fail under it.
     pub fn heads(&self) -> Result<Heads, CoreError> {
         let _open = self.journal_ref()?;
-        let head = |state: &LineState| LineHeads {
-            send: state.mailboxes.send,
-            receive: state.mailboxes.receive,
-            last: state.durable.outbox.last,
-            acked: state.durable.outbox.acked,
-            standing: state.standing,
-            asked_again: state.durable.asked_again,
-        };
         let heads = self.lines.iter().map(|(line, state)| (*line, head(state)));
         Ok(heads.collect())
+    }
+
+    /// The same of one line; none if there is no such line.
+    ///
+    /// # Errors
+    /// As [`Core::heads`].
+    pub fn head_of(&self, line: Line) -> Result<Option<LineHeads>, CoreError> {
+        let _open = self.journal_ref()?;
+        Ok(self.lines.get(&line).map(head))
     }
 
     /// Whether every camera is there, as phones are told. Nothing is written.
@@ -455,5 +442,17 @@ impl Core {
             stranded_copies,
             lives: self.live_status(),
         })
+    }
+}
+
+/// What is shown of a line.
+fn head(state: &LineState) -> LineHeads {
+    LineHeads {
+        send: state.mailboxes.send,
+        receive: state.mailboxes.receive,
+        last: state.durable.outbox.last,
+        acked: state.durable.outbox.acked,
+        standing: state.standing,
+        asked_again: state.durable.asked_again,
     }
 }

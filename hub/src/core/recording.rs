@@ -2,8 +2,9 @@
 //!
 //! Each is a list of what is wanted ([`Recording`]) and one function that stages whatever is not
 //! staged yet (`staging`). So taking a recording up again after a failed sync is the same function
-//! again, after a look at what the journal really holds. The Commit, the header and the first piece
-//! are one transaction: nothing is begun before there is something to show, and the first byte waits
+//! again, after a look at what the journal really holds. The pieces of a fragment are one transaction, so
+//! that a clip which a crash cuts off ends with a whole one, and with those of the first go the Commit and
+//! the header: nothing is begun before there is something to show, and the first byte waits
 //! for one sync. Clips of several cameras share a line and its epochs; each ends with a trailer of its
 //! own, which closes the epoch, and the others go on behind a Commit. It must never encrypt before the room for it was admitted, and never try again what a
 //! full disk refused: that is given up ([`super::room`]).
@@ -84,6 +85,12 @@ pub(super) struct Mark {
     ended: bool,
 }
 
+/// A piece, and its place in its fragment.
+struct Wanted {
+    piece: Piece,
+    ends_fragment: bool,
+}
+
 /// What is wanted, and how far it is staged.
 pub(super) struct Recording {
     /// Which of this handle's events.
@@ -94,10 +101,12 @@ pub(super) struct Recording {
     /// Lines that take part, each with its clip once it is begun.
     clips: Vec<(Line, Option<ClipId>)>,
     /// Pieces whose sync is not confirmed; the first one is number `first`.
-    pieces: VecDeque<Piece>,
+    pieces: VecDeque<Wanted>,
     first: u32,
     /// Pieces staged so far, counted from the beginning of the clip.
     staged: u32,
+    /// How often the log takes each of them for a line, since the clip was begun.
+    copies: u64,
     begun: bool,
     announced: bool,
     ending: Option<Ending>,
@@ -120,6 +129,7 @@ impl Recording {
             pieces: VecDeque::new(),
             first: 0,
             staged: 0,
+            copies: 0,
             begun: false,
             announced: false,
             ending: None,
@@ -186,9 +196,32 @@ impl Recording {
         !self.announced
     }
 
-    fn next_piece(&self) -> Option<&Piece> {
-        self.pieces
-            .get(self.staged.saturating_sub(self.first) as usize)
+    /// These are wanted, too: the pieces of one fragment.
+    fn want(&mut self, fragment: Vec<Piece>) {
+        let all = fragment.len();
+        let numbered = fragment.into_iter().zip(1_usize..);
+        self.pieces.extend(numbered.map(|(piece, nth)| Wanted {
+            piece,
+            ends_fragment: nth == all,
+        }));
+    }
+
+    /// What is to be staged next: all that is left of a fragment, or as many of its pieces as take `bytes_max`,
+    /// but one at least. None if everything is staged.
+    fn next_pieces(&self, bytes_max: u64, bytes_of: impl Fn(&Piece) -> u64) -> Vec<Piece> {
+        let staged = self.staged.saturating_sub(self.first) as usize;
+        let (mut next, mut bytes) = (Vec::new(), 0);
+        for wanted in self.pieces.iter().skip(staged) {
+            bytes += bytes_of(&wanted.piece);
+            if bytes > bytes_max && !next.is_empty() {
+                break;
+            }
+            next.push(wanted.piece.clone());
+            if wanted.ends_fragment {
+                break;
+            }
+        }
+        next
     }
 }
 
@@ -296,7 +329,9 @@ impl Core {
         Ok(Recorded::Taken)
     }
 
-    /// More of the event. The pieces are staged, each in one transaction for all phones.
+    /// More of the event: the pieces of one fragment. They are staged in one transaction for all phones, or in
+    /// several if they take more than [`Journal::txn_bytes_max`](journal::Journal::txn_bytes_max): a crash may then
+    /// leave some of them.
     ///
     /// # Errors
     /// The journal's.
@@ -342,7 +377,7 @@ impl Core {
         else {
             return Ok(Recorded::Not(Stop::NoClip));
         };
-        recording.pieces.extend(pieces);
+        recording.want(pieces);
         match self.advance_or_shed(camera, now_unix_ms) {
             Ok(Room::None) => Ok(self.not_recorded(Stop::Space)),
             // If it was opened again, the pieces were taken up with it.
@@ -382,6 +417,7 @@ impl Core {
     /// # Errors
     /// The journal's.
     pub fn handle_timeout(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
+        self.keep_disproof(now_unix_ms)?;
         self.trim(TRIM_STEPS_PER_TICK);
         for camera in self.cameras() {
             let recording = self.recordings.get(&camera);

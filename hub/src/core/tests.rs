@@ -7,6 +7,7 @@ mod cameras;
 mod checkpoint;
 mod command;
 mod cover;
+mod fragments;
 mod full;
 pub(crate) mod gate;
 mod heartbeat;

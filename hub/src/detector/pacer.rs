@@ -68,7 +68,8 @@ pub struct Pacer {
 }
 
 impl Pacer {
-    /// A budget of so many percent of one core; what is outside [`CPU_PERCENT`] is brought inside.
+    /// A budget of so many percent of one core, by the clock that the caller has; what is outside [`CPU_PERCENT`] is
+    /// brought inside.
     pub fn new(cpu_percent: u32) -> Self {
         Self {
             cpu_percent: cpu_percent.clamp(CPU_PERCENT.0, CPU_PERCENT.1),

@@ -142,6 +142,26 @@ fn a_picture_that_cannot_be_decoded_is_counted_and_the_next_key_frame_waited_for
 }
 
 #[test]
+fn a_stream_in_which_no_key_frame_shows_anything_for_a_while_is_known_for_that() {
+    let (mut detector, clock) = detector(Duration::from_millis(1));
+    let mut is_blind_after = |seconds, data: &[u8]| {
+        clock.advance(Duration::from_secs(seconds));
+        detector.handle_unit(&unit(data, true), Duration::ZERO, &*clock);
+        detector.is_blind(clock.now())
+    };
+    let (broken, sound): (&[u8], &[u8]) = (&[0], &[0, 0]);
+    // Two are too few for as long as it may be, and many are in too short a time.
+    assert!(!is_blind_after(1, broken));
+    assert!(!is_blind_after(60, broken));
+    assert!(is_blind_after(1, broken));
+    assert!(!is_blind_after(1, sound), "there is something");
+    for second in 0..29 {
+        assert!(!is_blind_after(1, broken), "{second}");
+    }
+    assert!(is_blind_after(10, broken));
+}
+
+#[test]
 fn a_decoder_that_is_too_dear_is_given_key_frames_alone() {
     let (mut detector, clock) = detector(Duration::from_millis(60));
     for index in 0..100 {

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use journal::ids::Line;
 use tokio::sync::{mpsc, watch};
 
+use super::Subject;
 use super::outlets::{Outgoing, Outlets};
 use super::stream::{CastPiece, Streams};
 use super::tap::Item;
@@ -20,9 +21,7 @@ const FLYING_MAX: usize = 8;
 
 /// What casts one camera.
 pub struct Caster {
-    name: String,
-    /// Whether a phone that names no camera means this one.
-    is_first: bool,
+    subject: Subject,
     sealer: Sealer,
     lives: watch::Receiver<LiveBoard>,
     outlets: Outlets,
@@ -33,14 +32,13 @@ pub struct Caster {
 
 impl Caster {
     pub(super) fn new(
-        (name, is_first): (String, bool),
+        subject: Subject,
         sealer: Sealer,
         outlets: Outlets,
         pictures: mpsc::Receiver<Item>,
     ) -> Self {
         Self {
-            name,
-            is_first,
+            subject,
             lives: sealer.lives(),
             sealer,
             outlets,
@@ -64,10 +62,9 @@ impl Caster {
     /// Whom this camera is shown to, and in which session.
     fn viewers(&self) -> Vec<(Line, u64)> {
         let lives = self.lives.borrow();
-        let watched = lives.iter().filter(|(_, live)| match live.camera.as_str() {
-            "" => self.is_first,
-            name => name == self.name,
-        });
+        let watched = lives
+            .iter()
+            .filter(|(_, live)| self.subject.is_watched_in(live));
         watched.map(|(line, live)| (*line, live.session)).collect()
     }
 

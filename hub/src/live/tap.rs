@@ -5,10 +5,12 @@
 //! a clip, played in passes        Tapped         the passes are all that there is
 //! ```
 //!
-//! It must never hold the camera up, and never begin in the middle of a group of pictures.
+//! It must never hold the camera up, never begin in the middle of a group of pictures, and never pass anything on
+//! while nobody watches this camera, whoever watches another.
 
 use tokio::sync::{mpsc, watch};
 
+use super::Subject;
 use crate::camera::{
     AccessUnit, Camera, CameraEvent, EventEnd, NextEvent, NextItem, Source, SourceItem,
 };
@@ -27,6 +29,7 @@ pub(super) enum Item {
 /// The caster's end of a camera.
 #[derive(Debug)]
 pub struct Tap {
+    subject: Subject,
     out: mpsc::Sender<Item>,
     lives: watch::Receiver<LiveBoard>,
     tracks: Option<Tracks>,
@@ -35,8 +38,13 @@ pub struct Tap {
 }
 
 impl Tap {
-    pub(super) fn new(out: mpsc::Sender<Item>, lives: watch::Receiver<LiveBoard>) -> Self {
+    pub(super) fn new(
+        subject: Subject,
+        out: mpsc::Sender<Item>,
+        lives: watch::Receiver<LiveBoard>,
+    ) -> Self {
         Self {
+            subject,
             out,
             lives,
             tracks: None,
@@ -48,7 +56,13 @@ impl Tap {
     /// for as long as there is one.
     #[must_use]
     pub fn anew(&self) -> Self {
-        Self::new(self.out.clone(), self.lives.clone())
+        Self::new(self.subject.clone(), self.out.clone(), self.lives.clone())
+    }
+
+    /// Whether anybody watches this camera.
+    fn is_watched(&self) -> bool {
+        let lives = self.lives.borrow();
+        lives.values().any(|live| self.subject.is_watched_in(live))
     }
 
     /// Everything is of these tracks from now on.
@@ -62,7 +76,7 @@ impl Tap {
         let Some(tracks) = &self.tracks else {
             return;
         };
-        if self.lives.borrow().is_empty() {
+        if !self.is_watched() {
             self.resumes = true;
             return;
         }
@@ -234,13 +248,28 @@ pub(in crate::live) mod tests {
         }
     }
 
+    /// Somebody who watches the first camera.
     fn somebody() -> LiveBoard {
+        somebody_at("")
+    }
+
+    fn somebody_at(camera: &str) -> LiveBoard {
         let line = Line::of(PairingId([1; 16]), Channel::Livestream);
         let now = LiveNow {
             session: 2,
-            camera: String::new(),
+            camera: camera.into(),
         };
         LiveBoard::from([(line, now)])
+    }
+
+    fn named(name: &str, is_first: bool) -> Subject {
+        let name = name.into();
+        Subject { name, is_first }
+    }
+
+    /// A tap for the first camera.
+    fn tap(out: mpsc::Sender<Item>, lives: watch::Receiver<LiveBoard>) -> Tap {
+        Tap::new(named("door", true), out, lives)
     }
 
     fn taken(pictures: &mut mpsc::Receiver<Item>) -> Vec<Option<u8>> {
@@ -256,7 +285,7 @@ pub(in crate::live) mod tests {
     fn nothing_is_passed_on_before_a_key_frame_or_while_nobody_watches() {
         let (out, mut pictures) = mpsc::channel(8);
         let (show, lives) = watch::channel(LiveBoard::new());
-        let mut tap = Tap::new(out, lives);
+        let mut tap = tap(out, lives);
         tap.handle_tracks(&silent());
         tap.handle_unit(&unit(0, true));
         show.send_replace(somebody());
@@ -270,11 +299,40 @@ pub(in crate::live) mod tests {
         assert!(taken(&mut pictures).is_empty());
     }
 
+    /// Every camera has a caster, and only one of them has anything to do.
+    #[test]
+    fn nothing_of_a_camera_is_passed_on_while_another_one_is_watched() {
+        for (watched, expected) in [("", [3, 0]), ("door", [3, 0]), ("gate", [0, 3])] {
+            let (_show, lives) = watch::channel(somebody_at(watched));
+            let passed = [named("door", true), named("gate", false)].map(|subject| {
+                let (out, mut pictures) = mpsc::channel(8);
+                let mut tap = Tap::new(subject, out, lives.clone());
+                tap.handle_tracks(&silent());
+                tap.handle_unit(&unit(0, true));
+                tap.handle_unit(&unit(1, false));
+                taken(&mut pictures).len()
+            });
+            assert_eq!(passed, expected, "{watched:?} is watched");
+        }
+        // Whoever turns to another camera leaves this one at once.
+        let (out, mut pictures) = mpsc::channel(8);
+        let (show, lives) = watch::channel(somebody());
+        let mut tap = tap(out, lives);
+        tap.handle_tracks(&silent());
+        tap.handle_unit(&unit(0, true));
+        show.send_replace(somebody_at("gate"));
+        tap.handle_unit(&unit(1, false));
+        show.send_replace(somebody());
+        tap.handle_unit(&unit(2, false));
+        tap.handle_unit(&unit(3, true));
+        assert_eq!(taken(&mut pictures), [None, Some(0), None, Some(3)]);
+    }
+
     #[test]
     fn who_is_too_slow_misses_the_rest_of_a_group() {
         let (out, mut pictures) = mpsc::channel(3);
         let (_show, lives) = watch::channel(somebody());
-        let mut tap = Tap::new(out, lives);
+        let mut tap = tap(out, lives);
         tap.handle_tracks(&silent());
         for number in 0..5 {
             tap.handle_unit(&unit(number, number == 0));
@@ -290,7 +348,7 @@ pub(in crate::live) mod tests {
     fn sound_goes_with_the_pictures_and_costs_none() {
         let (out, mut pictures) = mpsc::channel(4);
         let (_show, lives) = watch::channel(somebody());
-        let mut tap = Tap::new(out, lives);
+        let mut tap = tap(out, lives);
         tap.handle_tracks(&Tracks {
             video: track(),
             audio: Some(audio()),
@@ -323,7 +381,7 @@ pub(in crate::live) mod tests {
     async fn a_source_is_heard_from_its_format_on_and_not_beyond_a_hole() {
         let (out, mut pictures) = mpsc::channel(16);
         let (_show, lives) = watch::channel(somebody());
-        let tap = Tap::new(out, lives);
+        let tap = tap(out, lives);
         let items = [
             SourceItem::Format(silent()),
             SourceItem::Video(unit(0, true)),
@@ -364,7 +422,7 @@ pub(in crate::live) mod tests {
         let timescale = u64::from(camera.track().timescale.get());
         let (out, mut pictures) = mpsc::channel(1_000);
         let (_show, lives) = watch::channel(somebody());
-        let mut tap = Tap::new(out, lives);
+        let mut tap = tap(out, lives);
         while Tapped::new(&mut camera, &mut tap)
             .next_event()
             .await

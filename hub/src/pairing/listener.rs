@@ -4,13 +4,16 @@
 //! bidirectional stream that the phone opens. What is wrong is answered in the same way whatever it
 //! is, at a bounded rate and a bounded number of times.
 
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use journal::ids::{OfferId, PairingId};
 use journal::pairing::{HubNext, PAIRING_MESSAGE_BYTES_MAX, REFUSAL};
 use journal::{HubPairing, JournalError, PairingMessage};
-use quinn::{Connection, Endpoint, RecvStream, SendStream};
+use quinn::{Connection, Endpoint, SendStream};
 use relay_client::rpk::{EndpointLimits, peer_id};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use wire::ids::DeviceId;
 
 use super::bucket::Bucket;
@@ -224,13 +227,32 @@ fn blame(error: SealerError) -> Talk {
     }
 }
 
+/// The messages of a stream that holds these bytes and ends behind them, no more than are heard on one connection, and
+/// whether it ended in the middle of one. Public for fuzz targets.
+pub fn messages_in(mut stream: &[u8]) -> (Vec<Vec<u8>>, bool) {
+    let mut messages = Vec::new();
+    while messages.len() < MESSAGES_MAX {
+        // Bytes in memory are never waited for.
+        let read = pin!(read(&mut stream)).poll(&mut Context::from_waker(Waker::noop()));
+        match read {
+            Poll::Ready(Ok(Some(message))) => messages.push(message),
+            Poll::Ready(Ok(None)) => break,
+            Poll::Ready(Err(_)) | Poll::Pending => return (messages, true),
+        }
+    }
+    (messages, false)
+}
+
 /// The next message; one that is too long is none that could be decoded, and not read.
-async fn read(receive: &mut RecvStream) -> Result<Option<Vec<u8>>, Talk> {
+async fn read(receive: &mut (impl AsyncRead + Unpin)) -> Result<Option<Vec<u8>>, Talk> {
     let mut length = [0; 4];
-    match receive.read_exact(&mut length).await {
-        Ok(()) => {}
-        Err(quinn::ReadExactError::FinishedEarly(0)) => return Ok(None),
-        Err(_) => return Err(Talk::Broken),
+    let mut filled = 0;
+    while let Some(rest) = length.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match receive.read(rest).await {
+            Ok(0) if filled == 0 => return Ok(None),
+            Ok(0) | Err(_) => return Err(Talk::Broken),
+            Ok(bytes) => filled += bytes,
+        }
     }
     let length = u32::from_be_bytes(length) as usize;
     if length > PAIRING_MESSAGE_BYTES_MAX {

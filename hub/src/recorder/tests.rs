@@ -160,6 +160,21 @@ async fn fragments_are_sealed_while_the_first_is_synced_and_shown_only_then() {
     assert_eq!(stored[0].sha256, Some(digest));
 }
 
+#[test]
+fn the_pieces_of_a_fragment_stay_together() {
+    let track = track();
+    let mut segmenter = Segmenter::new(Arc::clone(&track));
+    let mut chunks = Vec::new();
+    for mut unit in units(&track, 3) {
+        unit.data = Bytes::from(vec![1; 2 * journal::CHUNK_BYTES_MAX]);
+        chunks.extend(segmenter.handle_unit(unit).unwrap());
+    }
+    let pieces = fragments_of(chunks);
+    let counts: Vec<usize> = pieces.iter().map(Vec::len).collect();
+    // The heads of a fragment take the third.
+    assert_eq!(counts, [3, 3, 3]);
+}
+
 #[tokio::test]
 async fn only_the_first_refusal_of_a_clip_says_why() {
     let (sealer, _thread) = sealer::start(World::paired().core, HandClock::default()).unwrap();

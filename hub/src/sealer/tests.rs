@@ -141,6 +141,33 @@ async fn whoever_has_an_answer_has_it_on_disk() {
     assert_ne!(ended.await.unwrap(), Recorded::Not(Stop::Space));
 }
 
+/// Lets a tick pass, and a job whose answer comes behind it: how often the wall clock has jumped by then.
+async fn ticked(sealer: &Sealer, clock: &HandClock) -> u64 {
+    clock.advance(6_000);
+    for _ in 0..2 {
+        let _status = sealer.run(|core, _now| core.status()).await.unwrap();
+    }
+    sealer.clock_jumps()
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_by_a_year_is_counted_once_and_the_hub_goes_on() {
+    const YEAR_MS: u64 = 365 * 24 * 3_600_000;
+    let clock = HandClock::default();
+    let before = clock.unix_ms();
+    let (sealer, _thread) = start(World::paired().core, clock.clone()).unwrap();
+    let begun = sealer.run(|core, now| core.handle_event_started(event(), now));
+    assert_eq!(begun.await.unwrap(), Recorded::Taken);
+    assert_eq!(ticked(&sealer, &clock).await, 0);
+    for (unix_ms, jumps) in [(before + YEAR_MS, 1), (before, 2)] {
+        clock.set_unix_ms(unix_ms);
+        assert_eq!(ticked(&sealer, &clock).await, jumps);
+        assert_eq!(ticked(&sealer, &clock).await, jumps, "it is said once");
+    }
+    let taken = sealer.run(|core, now| core.handle_pieces(vec![piece(0)], now));
+    assert_eq!(taken.await.unwrap(), Recorded::Taken);
+}
+
 /// The wall clock goes to and fro; what counts as silence is the time that really passes.
 #[tokio::test]
 async fn a_clock_that_is_set_again_and_again_makes_no_time_pass() {

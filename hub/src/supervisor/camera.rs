@@ -1,9 +1,11 @@
 //! Keeps a camera: opens it, records it, and opens it again after it has failed.
 //!
-//! Pauses between two attempts are those of `camera::pauses`. What it failed of is told as it changes
-//! and stands in `status` until pictures come again; the rest of the hub goes on meanwhile. In privacy mode
+//! Pauses between two attempts are those of `camera::pauses`. That it failed is told, and what of stands in
+//! `status`, until pictures have kept coming again (`proof`); the rest of the hub goes on meanwhile. In privacy mode
 //! nobody has the camera: it is let go of, and opened again when the owner says so. This room must never give
 //! a camera up otherwise while the hub runs, and never try a refused password again soon.
+
+mod proof;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +14,8 @@ use tokio::sync::watch;
 
 use crate::camera::pauses::{HELD_MIN, Pauses};
 use crate::camera::{
-    Camera, CameraError, Clock, FileCamera, FileCameraConfig, LiveCamera, Source, SourceConfig,
-    SourceItem, Windows, WindowsConfig, caught, unless_panicked,
+    Camera, CameraError, Clock, DECODABLE, FileCamera, FileCameraConfig, LiveCamera, Source,
+    SourceConfig, SourceItem, Windows, WindowsConfig, caught, unless_panicked,
 };
 use crate::config::detection::Detection;
 use crate::core::{CameraNumber, Presence, Wishes};
@@ -22,7 +24,9 @@ use crate::media::Tracks;
 use crate::person::ProgramHint;
 use crate::recorder::{Over, Recorder};
 use crate::sealer::{Sealer, SealerError};
-use crate::watcher::{Eyes, Wanted, Watcher, Watching};
+use crate::tally::Tally;
+use crate::watcher::{Eyes, Wanted, WatchedOrTimed, Watcher, Watching};
+use proof::{Proof, ProvenCamera, ProvenSource};
 
 /// How one camera stands, for `status` and for whoever is told.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,10 +35,12 @@ pub struct CameraState {
     pub name: String,
     /// Its kind, as the configuration has it.
     pub kind: &'static str,
-    /// What it failed of; `None` while it is there.
+    /// What it failed of last; `None` once its pictures have proved that it is there, and before it ever failed.
     pub trouble: Option<CameraError>,
     /// What makes its events.
     pub looks: Looks,
+    /// How many of its pictures were decoded since the process began.
+    pub decoded: Tally,
 }
 
 /// What makes a camera's events.
@@ -69,18 +75,36 @@ impl Reporter {
         });
     }
 
-    fn set_looks(&self, looks: Looks) {
+    /// Answers whether that is new.
+    fn set_looks(&self, looks: Looks) -> bool {
         self.set(|state| {
             let changed = state.looks != looks;
             state.looks = looks;
             changed
-        });
+        })
     }
 
-    fn set(&self, change: impl FnOnce(&mut CameraState) -> bool) {
+    /// What moves is asked for, and nobody can look at the pictures. Said when that is new; `why` is a part of it.
+    fn set_undecodable(&self, name: &str, why: &str) {
+        if self.set_looks(Looks::Cannot) {
+            tracing::warn!(
+                camera = name,
+                "the camera is recorded and sent, but nothing can be detected in its pictures ({why}), so its events go by the clock: set it to {DECODABLE} for that"
+            );
+        }
+    }
+
+    /// Where its decoded pictures are counted.
+    fn tally(&self) -> Tally {
+        let board = self.board.borrow();
+        let state = board.get(usize::from(self.number.0));
+        state.map(|state| state.decoded.clone()).unwrap_or_default()
+    }
+
+    fn set(&self, change: impl FnOnce(&mut CameraState) -> bool) -> bool {
         let index = usize::from(self.number.0);
         self.board
-            .send_if_modified(|board| board.get_mut(index).is_some_and(change));
+            .send_if_modified(|board| board.get_mut(index).is_some_and(change))
     }
 }
 
@@ -155,15 +179,15 @@ impl<C: Clock + Clone + 'static> Input<C> {
         matches!(self, Self::File { .. })
     }
 
-    /// Opens it; a live one is open when it has said what it sends, and `tap` hears all that it says. `wishes`: what
-    /// phones set at it.
+    /// Opens it; a live one is open when it has said what it sends. Its pictures go into the `proof`, and `tap` hears
+    /// all that it says. `wishes`: what phones set at it.
     async fn open(
         &mut self,
-        name: &str,
+        (name, wishes): (&str, watch::Receiver<Wishes>),
         clock: C,
         tap: &Tap,
         reporter: &Reporter,
-        wishes: watch::Receiver<Wishes>,
+        proof: Proof<C>,
     ) -> Result<(), CameraError> {
         match self {
             Self::File { camera, config } => {
@@ -183,7 +207,8 @@ impl<C: Clock + Clone + 'static> Input<C> {
                 events,
             } => {
                 let opened = source.open(clock.clone()).await?;
-                let mut opened = TappedSource::new(opened, tap.anew());
+                let proven = ProvenSource::new(opened, proof);
+                let mut opened = TappedSource::new(Box::new(proven), tap.anew());
                 let first = opened.next_item().await?;
                 let opened = (Box::new(opened) as Box<dyn Source>, first);
                 *camera = Some(live((name, wishes), opened, events, clock, reporter));
@@ -218,52 +243,60 @@ fn live<C: Clock + Clone + 'static>(
     clock: C,
     reporter: &Reporter,
 ) -> Box<dyn LiveCamera> {
-    let watched = match (&events.detection, &first) {
-        (Some(detection), Some(SourceItem::Format(tracks))) => {
-            reporter.set_looks(Looks::Cannot);
-            let mut wanted = Wanted::new(name, detection.clone(), wishes);
-            let detection = wanted.now();
-            eyes(tracks, &detection).map(|eyes| (detection, wanted, tracks.clone(), eyes))
-        }
-        _ => {
-            reporter.set_looks(Looks::No);
-            None
+    let (Some(detection), Some(SourceItem::Format(tracks))) = (&events.detection, &first) else {
+        reporter.set_looks(Looks::No);
+        return by_the_clock(Windows::new(source, events.windows, clock), first);
+    };
+    let mut wanted = Wanted::new(name, detection.clone(), wishes);
+    let detection = wanted.now();
+    let Some(eyes) = eyes(name, tracks, &detection, reporter) else {
+        let windows = Windows::new(source, events.windows, clock);
+        return by_the_clock(windows.until_decodable(name.to_owned()), first);
+    };
+    let seen = (tracks.clone(), eyes);
+    let report = {
+        let reporter = reporter.clone();
+        move |watching| {
+            reporter.set_looks(Looks::Yes(watching));
         }
     };
-    match watched {
-        Some((detection, wanted, tracks, eyes)) => {
-            let reporter = reporter.clone();
-            let report = move |watching| reporter.set_looks(Looks::Yes(watching));
-            let seen = (tracks, eyes);
-            let name = name.to_owned();
-            let watcher = Watcher::new(name, source, seen, &detection, clock, report);
-            let watcher = watcher.following(wanted);
-            match detection.person {
-                Some(program) => {
-                    let at_least = program.at_least;
-                    let hint = Arc::new(ProgramHint::new(program));
-                    Box::new(watcher.hinted(hint, at_least, detection.cpu_percent))
-                }
-                None => Box::new(watcher),
-            }
+    let watcher = Watcher::new(name.to_owned(), source, seen, &detection, clock, report);
+    let watcher = watcher.following(wanted);
+    let watcher = match detection.person {
+        Some(program) => {
+            let at_least = program.at_least;
+            let hint = Arc::new(ProgramHint::new(program));
+            watcher.hinted(hint, at_least, detection.cpu_percent)
         }
-        None => {
-            let mut windows = Windows::new(source, events.windows, clock);
-            windows.handle_first(first);
-            Box::new(windows)
-        }
-    }
+        None => watcher,
+    };
+    let (reporter, name) = (reporter.clone(), name.to_owned());
+    let report = move || reporter.set_undecodable(&name, "no key frame could be decoded");
+    Box::new(WatchedOrTimed::new(watcher, events.windows, report))
 }
 
-/// Eyes for a stream, if there can be any.
-fn eyes(tracks: &Tracks, detection: &Detection) -> Option<Eyes> {
-    if !tracks.video.codec.is_decodable() {
-        // Whoever goes on without says so.
+fn by_the_clock<C: Clock + 'static>(
+    mut windows: Windows<C>,
+    first: Option<SourceItem>,
+) -> Box<dyn LiveCamera> {
+    windows.handle_first(first);
+    Box::new(windows)
+}
+
+/// Eyes for a stream, if there can be any; if not, that is said.
+fn eyes(name: &str, tracks: &Tracks, detection: &Detection, reporter: &Reporter) -> Option<Eyes> {
+    if let Some(pictures) = tracks.video.codec.undecodable() {
+        reporter.set_undecodable(name, pictures);
         return None;
     }
-    Eyes::new(Arc::clone(&tracks.video), detection)
-        .inspect_err(|error| tracing::error!(%error, "nothing is detected; events go by the clock"))
-        .ok()
+    match Eyes::new(Arc::clone(&tracks.video), detection) {
+        Ok(eyes) => Some(eyes.tallied(reporter.tally())),
+        Err(error) => {
+            reporter.set_looks(Looks::Cannot);
+            tracing::error!(%error, camera = name, "nothing is detected; events go by the clock");
+            None
+        }
+    }
 }
 
 /// A camera and what it takes to record it for as long as the hub runs.
@@ -297,19 +330,20 @@ impl<C: Clock + Clone + 'static> Keeper<C> {
                 _ = stop.changed() => return Ok(()),
                 opened = self.open(not_before) => opened?,
             }
-            self.reporter.set_trouble(None);
-            self.tell(Presence::There).await?;
+            self.tell(Presence::Returning).await?;
             let completed = recorder.completed();
             let is_clip = self.input.is_clip();
+            let proof = self.proof();
             let Some(camera) = self.input.camera() else {
                 continue;
             };
             let over = match is_clip {
                 true => {
                     let mut tapped = Tapped::new(camera, &mut self.tap);
-                    unless_panicked(recorder.run(&mut tapped, &mut stop)).await
+                    let mut proven = ProvenCamera::new(&mut tapped, proof);
+                    unless_panicked(recorder.run(&mut proven, &mut stop)).await
                 }
-                // Its source is listened to.
+                // Its source is listened to, and has a proof of its own.
                 false => unless_panicked(recorder.run(camera, &mut stop)).await,
             };
             let over = match over {
@@ -330,8 +364,8 @@ impl<C: Clock + Clone + 'static> Keeper<C> {
             let Some(held) = self.input.close() else {
                 return Ok(());
             };
-            // A whole event is as good as a long time.
-            let held = if recorder.completed() > completed {
+            // A whole pass is as good as a long time.
+            let held = if is_clip && recorder.completed() > completed {
                 held.max(HELD_MIN)
             } else {
                 held
@@ -354,12 +388,13 @@ impl<C: Clock + Clone + 'static> Keeper<C> {
         while self.input.camera().is_none() {
             self.clock.sleep_until(not_before).await;
             until_private(&mut wishes, false).await?;
+            let proof = self.proof();
             let opening = self.input.open(
-                &self.name,
+                (self.name.as_str(), wishes.clone()),
                 self.clock.clone(),
                 &self.tap,
                 &self.reporter,
-                wishes.clone(),
+                proof,
             );
             let opening = caught(&self.name, opening);
             let opened = tokio::select! {
@@ -376,6 +411,12 @@ impl<C: Clock + Clone + 'static> Keeper<C> {
         }
         self.pauses.handle_opened();
         Ok(())
+    }
+
+    /// What is to prove that the camera is there, once it is open.
+    fn proof(&self) -> Proof<C> {
+        let (name, sealer) = (self.name.clone(), self.sealer.clone());
+        Proof::new(name, sealer, self.reporter.clone(), self.clock.clone())
     }
 
     /// Tells a failure; answers when to try again, by the clock.

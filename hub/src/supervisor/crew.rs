@@ -18,7 +18,9 @@ use crate::config::{CameraConfig, Config};
 use crate::core::{CameraNumber, Detections};
 use crate::exit::{Code, Failure};
 use crate::live::{self, Outlets};
+use crate::preflight::Flaw;
 use crate::sealer::{Sealer, SealerError};
+use crate::tally::Tallies;
 
 /// Opens what must be good before the hub runs: a clip that cannot be used is a mistake of the
 /// configuration; every other camera may be away for a while. In privacy mode nothing is opened.
@@ -31,7 +33,8 @@ pub(super) fn open_cameras(
         (SourceConfig::File(file), None) if !is_private => {
             let opened = FileCamera::open(file.clone(), clock.clone());
             opened.map(Input::of_file).map_err(|error| {
-                Failure::new(Code::Usage, format!("{error}; correct [camera] path"))
+                let flaw = Flaw::of_clip(&camera.name, &error);
+                Failure::new(Code::Usage, flaw.to_string())
             })
         }
         _ => Ok(unopened_input(camera)),
@@ -54,12 +57,13 @@ fn unopened_input(camera: &CameraConfig) -> Input<TokioClock> {
 }
 
 /// How a camera stands before anything is known of it.
-pub(super) fn unopened(camera: &CameraConfig) -> CameraState {
+pub(super) fn unopened(camera: &CameraConfig, tallies: &Tallies) -> CameraState {
     CameraState {
         name: camera.name.clone(),
         kind: camera.source.kind(),
         trouble: None,
         looks: Looks::Opening,
+        decoded: tallies.of(&camera.name),
     }
 }
 
@@ -73,6 +77,7 @@ pub(super) fn detections(config: &Config) -> Detections {
 pub(super) struct Crew {
     current: watch::Receiver<Current>,
     board: Arc<watch::Sender<Cameras>>,
+    tallies: Tallies,
     sealer: Sealer,
     /// Where live pictures leave.
     outlets: Outlets,
@@ -90,11 +95,11 @@ struct Post {
 
 impl Crew {
     /// Starts a keeper for each camera of `current`; `inputs` are theirs, in the same order, and so are the
-    /// places on the `board`.
+    /// places on the `board`, of which those that another camera gets count what `tallies` says.
     pub(super) fn start(
         current: watch::Receiver<Current>,
         inputs: Vec<Input<TokioClock>>,
-        board: Arc<watch::Sender<Cameras>>,
+        (board, tallies): (Arc<watch::Sender<Cameras>>, Tallies),
         (sealer, outlets): (Sealer, Outlets),
         clock: TokioClock,
     ) -> Self {
@@ -102,6 +107,7 @@ impl Crew {
         let mut crew = Self {
             current,
             board,
+            tallies,
             sealer,
             outlets,
             clock,
@@ -225,8 +231,8 @@ impl Crew {
                 .filter(|(index, _)| !stays(*index))
             {
                 match board.get_mut(index) {
-                    Some(state) => *state = unopened(camera),
-                    None => board.push(unopened(camera)),
+                    Some(state) => *state = unopened(camera, &self.tallies),
+                    None => board.push(unopened(camera, &self.tallies)),
                 }
             }
         });
@@ -328,10 +334,13 @@ mod tests {
         let clock = TokioClock::new();
         let (sealer, thread) = sealer::start(World::paired().core, clock.clone()).unwrap();
         let change = watch::Sender::new(Current::new(first.clone()));
-        let (board, told) = watch::channel(first.cameras.iter().map(unopened).collect());
+        let tallies = Tallies::default();
+        let unopened = first.cameras.iter().map(|one| unopened(one, &tallies));
+        let (board, told) = watch::channel(unopened.collect());
         let inputs = open_cameras(&first, &clock, false).unwrap();
         let (current, board) = (change.subscribe(), Arc::new(board));
         let parts = (sealer.clone(), Outlets::default());
+        let board = (board, tallies.clone());
         let crew = Crew::start(current, inputs, board, parts, clock);
         let (stop, stopped) = watch::channel(false);
         let running = tokio::spawn(crew.run(stopped));
@@ -350,6 +359,8 @@ mod tests {
                 .all(|name| starts(place, name) == 1)
         })
         .await;
+        assert_eq!(told.borrow()[0].decoded, tallies.of("door"));
+        assert_eq!(told.borrow()[3].decoded, tallies.of("roof"));
         let names: Vec<String> = told
             .borrow()
             .iter()

@@ -2,8 +2,9 @@
 //!
 //! The machine decides what is sent; this room fetches it from the journal and hands it over. With a
 //! constant rate it fetches the next envelope ahead, so that how long the journal takes does not show, and hands
-//! it over in its slot; without one, when it is its turn ([`place`]). It must never send on a line whose standing is in
-//! doubt, and never trim before the journal has synced what it trims.
+//! it over in its slot; without one, when it is its turn ([`place`]). What the relay claims against the journal's books
+//! it fetches, and the core judges it. It must never send on a line on which a rollback is proved, never take the
+//! relay's word for that, and never trim before the journal has synced what it trims.
 
 mod place;
 mod slots;
@@ -17,7 +18,7 @@ use journal::ids::{Channel, Line};
 use relay_client::{AppendEvent, AppendHandle, ClientError, Connection, ErrorKind};
 use wire::envelope::Envelope;
 use wire::ids::Seq;
-use wire::sender::{Need, Sender, SenderEvent};
+use wire::sender::{Evidence, Need, Sender, SenderEvent};
 
 use super::hearing::Hearing;
 use super::hold::{Alerts, Hold};
@@ -25,7 +26,7 @@ use super::shape::Shaper;
 use super::turns::Rank;
 use super::{Board, Over};
 use crate::camera::Clock;
-use crate::core::{Evidence, LineHeads, Standing, Verdict};
+use crate::core::{Judged, LineHeads, Standing, Verdict};
 use crate::sealer::{Pending, Sealer, SealerError};
 use crate::traffic::Traffic;
 pub(super) use place::{Place, Queue};
@@ -33,10 +34,8 @@ use slots::{Next, cover_made};
 
 /// Pause after the relay refused a slot, before it is attached again.
 pub(super) const SLOT_PAUSE: Duration = Duration::from_millis(500);
-/// After evidence of a rollback the relay is asked again after this time, doubling...
-const DOUBT_PAUSE_MS_MIN: u64 = 5_000;
-/// ...up to this: never silent for ever, never a stream of proofs.
-const DOUBT_PAUSE_MS_MAX: u64 = 600_000;
+/// What is looked at though nothing says that there is anything to do.
+const LOOK_PAUSE_MS: u64 = 600_000;
 /// An envelope that the journal could not give is asked for again after this time, if nothing else
 /// happens before: its clip may have found room for its end.
 const ABSENT_PAUSE_MS: u64 = 1_000;
@@ -59,7 +58,6 @@ pub(super) struct Shared {
 pub(super) struct LineUplink {
     line: Line,
     sender: Sender,
-    doubt: Option<Doubt>,
     absent: Option<Absent>,
     /// How often the phone had asked that the relay be asked anew when it last was.
     asked_again: u64,
@@ -97,12 +95,6 @@ impl Absent {
     }
 }
 
-/// The relay's copy contradicts our books.
-struct Doubt {
-    again_at_ms: u64,
-    pause_ms: u64,
-}
-
 impl LineUplink {
     /// With a constant rate, if `traffic` asks for one and the line carries event videos: what other lines carry
     /// follows from what the phone said, and from nothing that a camera saw (`Stop::Covered`).
@@ -111,7 +103,6 @@ impl LineUplink {
         Self {
             line,
             sender: Sender::new(head.acked, head.last),
-            doubt: None,
             absent: None,
             asked_again: head.asked_again,
             has_heard: false,
@@ -158,9 +149,8 @@ impl LineUplink {
                 handle = None;
                 self.sender.handle_detached(now_ms(clock));
             }
-            self.take_events(shared, clock, &mut handle).await?;
-            self.retry_after_doubt(now_ms(clock));
-            let blocked = head.standing == Standing::RolledBack(Evidence::PhoneHoldsMore);
+            self.take_events(shared)?;
+            let blocked = head.standing == Standing::RolledBack;
             self.tell_shape(&head, shared);
             match self.next(&head, blocked, &place, now_ms(clock)) {
                 Next::Serve(need) => {
@@ -169,7 +159,6 @@ impl LineUplink {
                 }
                 Next::Cover => self.ask_for_cover(shared).await?,
                 Next::Wait => {
-                    self.settle_doubt(shared).await?;
                     let wait = self.until_next(blocked, clock);
                     let turn = self.until_turn(&place, now_ms(clock));
                     let wait = turn.map_or(wait, |turn| turn.min(wait));
@@ -216,9 +205,8 @@ impl LineUplink {
     fn until_next(&self, blocked: bool, clock: &impl Clock) -> Duration {
         // A line that may not send waits for its standing, and for nothing else.
         let sender = self.sender.poll_timeout().filter(|_| !blocked);
-        let doubt = self.doubt.as_ref().map(|doubt| doubt.again_at_ms);
         let absent = self.absent.map(|absent| absent.again_at_ms);
-        let at = [sender, doubt, absent].into_iter().flatten().min();
+        let at = [sender, absent].into_iter().flatten().min();
         let now_ms = now_ms(clock);
         let wait = at.map(|at| at.saturating_sub(now_ms).max(10));
         // A slot is kept to the millisecond. Where it has passed, something else is waited for.
@@ -231,16 +219,7 @@ impl LineUplink {
         let shaped = slot.into_iter().chain(cover).min();
         let shaped = shaped.map(|at| at.saturating_sub(now_ms).max(1));
         let wait = wait.into_iter().chain(shaped).min();
-        Duration::from_millis(wait.unwrap_or(DOUBT_PAUSE_MS_MAX))
-    }
-
-    fn retry_after_doubt(&mut self, now_ms: u64) {
-        if let Some(doubt) = &mut self.doubt
-            && now_ms >= doubt.again_at_ms
-        {
-            doubt.again_at_ms = u64::MAX;
-            self.sender.handle_evidence_dismissed(now_ms);
-        }
+        Duration::from_millis(wait.unwrap_or(LOOK_PAUSE_MS))
     }
 
     /// Does what the machine wants.
@@ -277,8 +256,10 @@ impl LineUplink {
                 let ours = unless_reopened(ours)?.flatten();
                 self.sender.handle_digest(seq, ours, now_ms(clock));
             }
+            Need::Stored(evidence) => {
+                return self.have_judged(evidence, shared, clock, handle).await;
+            }
             Need::Envelope { seq, after } => {
-                self.settle_doubt(shared).await?;
                 if !self.is_ready(seq) {
                     // Now it has a slot or its turn to wait for, or leaves with the next look.
                     return self.fetch(seq, shared, clock).await;
@@ -302,6 +283,7 @@ impl LineUplink {
                 // Noted first: once it is polled it counts as sent.
                 self.sender.handle_sent(seq, digest, length);
                 place.handed(length, now_ms(clock));
+                shared.connection.follow_network();
                 if let Some(shaper) = &mut self.shaper {
                     shaper.handle_leaving(seq, now_ms(clock));
                 }
@@ -330,12 +312,38 @@ impl LineUplink {
         Ok(())
     }
 
-    async fn take_events(
+    /// Fetches what the relay claims to hold of ours, and has it judged. An answer that does not come in time says
+    /// nothing, and least of all that there is no proof: the next connection begins with the question.
+    async fn have_judged(
         &mut self,
+        evidence: Evidence,
         shared: &Shared,
         clock: &impl Clock,
-        handle: &mut Option<AppendHandle>,
+        handle: &Option<AppendHandle>,
     ) -> Result<(), Over> {
+        let (line, seq) = (self.line, evidence.relay().seq);
+        let Some(handle) = handle else {
+            self.sender.handle_detached(now_ms(clock));
+            return Ok(());
+        };
+        let envelope = match handle.fetch(seq).await {
+            Ok(envelope) => envelope,
+            Err(error) => return Err(Over::Client(error)),
+        };
+        let judged = shared
+            .sealer
+            .run(move |core, now| core.handle_stored(line, seq, envelope.as_deref(), now))
+            .await;
+        match unless_reopened(judged)? {
+            Some(Judged::RolledBack) => self.sender.handle_proof(),
+            Some(Judged::Nothing) => self.sender.handle_evidence_dismissed(now_ms(clock)),
+            // The machine asks for it again.
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn take_events(&mut self, shared: &Shared) -> Result<(), Over> {
         while let Some(event) = self.sender.poll_event() {
             match event {
                 SenderEvent::Receipt { through } => shared.board.change(|board| {
@@ -361,10 +369,6 @@ impl LineUplink {
                         board.lines.entry(self.line).or_default().over_quota = true
                     });
                 }
-                SenderEvent::Evidence(evidence) => {
-                    *handle = None;
-                    self.doubt(evidence, shared, clock).await?;
-                }
                 SenderEvent::Misbehaved { seq } => {
                     tracing::warn!(
                         seq = seq.0,
@@ -379,56 +383,6 @@ impl LineUplink {
         Ok(())
     }
 
-    /// Stops this line, says so, and plans the next look.
-    async fn doubt(
-        &mut self,
-        evidence: wire::sender::Evidence,
-        shared: &Shared,
-        clock: &impl Clock,
-    ) -> Result<(), Over> {
-        let pause_ms = match &self.doubt {
-            Some(doubt) => (doubt.pause_ms * 2).min(DOUBT_PAUSE_MS_MAX),
-            None => DOUBT_PAUSE_MS_MIN,
-        };
-        self.doubt = Some(Doubt {
-            again_at_ms: now_ms(clock) + pause_ms,
-            pause_ms,
-        });
-        let evidence = match evidence {
-            wire::sender::Evidence::AboveHead { .. } => Evidence::AboveHead,
-            wire::sender::Evidence::OtherDigest { .. } => Evidence::OtherDigest,
-        };
-        self.set_standing(Standing::RolledBack(evidence), shared)
-            .await
-    }
-
-    /// The relay agrees with our books again: it was asked anew, and the machine is neither waiting
-    /// to attach nor has it brought new evidence, which would have set another time.
-    async fn settle_doubt(&mut self, shared: &Shared) -> Result<(), Over> {
-        let agrees = self
-            .doubt
-            .as_ref()
-            .is_some_and(|doubt| doubt.again_at_ms == u64::MAX);
-        if agrees && self.sender.poll_timeout().is_none() {
-            self.doubt = None;
-            self.set_standing(Standing::Good, shared).await?;
-        }
-        Ok(())
-    }
-
-    async fn set_standing(&self, standing: Standing, shared: &Shared) -> Result<(), Over> {
-        let line = self.line;
-        let said = shared
-            .sealer
-            .run(move |core, _now| {
-                core.handle_standing(line, standing);
-                Ok(())
-            })
-            .await;
-        unless_reopened(said)?;
-        Ok(())
-    }
-
     fn take(
         &mut self,
         event: Result<AppendEvent, ClientError>,
@@ -437,7 +391,7 @@ impl LineUplink {
         handle: &mut Option<AppendHandle>,
     ) -> Result<(), Over> {
         match event {
-            Ok(AppendEvent::Receipt(head)) => self.sender.handle_receipt(head),
+            Ok(AppendEvent::Receipt(head)) => self.sender.handle_receipt(head, now_ms(clock)),
             Ok(AppendEvent::Conflict { stored }) => {
                 self.sender.handle_conflict(stored, now_ms(clock))
             }

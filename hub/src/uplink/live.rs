@@ -26,7 +26,7 @@ use crate::sealer::SealerError;
 /// A frame whose turn does not come sooner, or that the network takes no sooner, is late, and its group with it.
 const STALE: Duration = Duration::from_millis(LIVE_STALE_MS);
 /// A session that nobody has watched for so long ends.
-const UNWATCHED_MAX: Duration = Duration::from_secs(4);
+const UNWATCHED_MAX: Duration = Duration::from_secs(2);
 /// The relay is asked again whether anybody watches after so long, if no stream has told; one that stands tells at once.
 const ASK_PAUSE: Duration = Duration::from_secs(1);
 /// What a refusal may take beside two round trips.
@@ -291,6 +291,7 @@ impl<C: Clock> Pour<'_, C> {
             self.place.ask(now);
             if self.place.may_go(bytes, now) {
                 self.place.handed(bytes, now);
+                self.shared.connection.follow_network();
                 return;
             }
             self.place.moved().await;

@@ -10,6 +10,7 @@ use crate::camera::{AccessUnit, Clock, VideoTrack};
 use crate::config::detection::Detection;
 use crate::detector::{DecodeError, Detector, Mode, OpenH264};
 use crate::motion::{MotionSettings, Scene};
+use crate::tally::Tally;
 use crate::thumbnail::{Thumbnail, ThumbnailError};
 
 /// Something to do.
@@ -38,6 +39,8 @@ pub(super) struct Seen {
 #[derive(Debug)]
 pub struct Eyes {
     detector: Detector<OpenH264>,
+    /// Where decoded pictures are counted.
+    tally: Tally,
     /// The last picture in which something moved.
     latest: Thumbnail,
     /// The best one of the event.
@@ -54,9 +57,16 @@ impl Eyes {
         let motion = detection.motion.clone();
         Ok(Self {
             detector: Detector::new(decoder, track, motion, detection.cpu_percent),
+            tally: Tally::default(),
             latest: Thumbnail::default(),
             kept: Thumbnail::default(),
         })
+    }
+
+    /// The same eyes, whose decoded pictures are counted there.
+    #[must_use]
+    pub fn tallied(self, tally: Tally) -> Self {
+        Self { tally, ..self }
     }
 
     pub(super) fn handle_track(&mut self, track: Arc<VideoTrack>) {
@@ -81,19 +91,24 @@ impl Eyes {
         self.detector.mode()
     }
 
-    /// How many pictures were decoded.
-    pub(super) fn decoded(&self) -> u64 {
-        self.detector.decoded()
-    }
-
     /// How many pictures could not be decoded.
     pub(super) fn failures(&self) -> u64 {
         self.detector.failures()
     }
 
+    /// Whether nothing is to be seen in the stream ([`Detector::is_blind`]).
+    pub(super) fn are_blind(&self, now: Duration) -> bool {
+        self.detector.is_blind(now)
+    }
+
     pub(super) fn work(&mut self, job: Job, clock: &dyn Clock) -> Answer {
         match job {
-            Job::Look { unit, behind } => Answer::Seen(self.look(&unit, behind, clock)),
+            Job::Look { unit, behind } => {
+                let before = self.detector.decoded();
+                let seen = self.look(&unit, behind, clock);
+                self.tally.add(self.detector.decoded() - before);
+                Answer::Seen(seen)
+            }
             Job::Jpeg => {
                 let jpeg = self.kept.jpeg();
                 self.kept.clear();

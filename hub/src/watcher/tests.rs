@@ -1,6 +1,8 @@
 //! A watcher with the real decoder over pictures that are drawn, one step after the other by a clock of
 //! its own.
 
+mod blind;
+
 use std::path::Path;
 use std::sync::Mutex;
 

@@ -80,8 +80,50 @@ pub enum LoginKind {
 pub enum Sound {
     /// No.
     None,
-    /// AAC; what is in its frames says nothing.
+    /// AAC, from a microphone that is [`Microphone::GOOD`]. What is in a frame is its number, in four bytes.
     Aac,
+    /// The same, from another one.
+    AacOf(Microphone),
+}
+
+impl Sound {
+    fn microphone(self) -> Option<Microphone> {
+        match self {
+            Self::None => None,
+            Self::Aac => Some(Microphone::GOOD),
+            Self::AacOf(microphone) => Some(microphone),
+        }
+    }
+}
+
+/// A microphone, and what the camera says of how sound and pictures lie to each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Microphone {
+    /// By how many parts in a million its clock is fast.
+    pub fast_ppm: u32,
+    /// When it begins, in ticks of 1/90,000 s since the beginning of the scene.
+    pub begins: u64,
+    /// Whether the answer to PLAY says with which times both streams begin.
+    pub tells_rtptime: bool,
+    /// Whether each second of the scene brings a sender report of both streams (RFC 3550, section 6.4.1).
+    pub reports: bool,
+}
+
+impl Microphone {
+    /// One that runs with the pictures, of a camera that sends no reports.
+    pub const GOOD: Self = Self {
+        fast_ppm: 0,
+        begins: 0,
+        tells_rtptime: true,
+        reports: false,
+    };
+
+    /// How many samples its clock counts until then, in ticks of 1/90,000 s.
+    fn samples(self, ticks: u64) -> u64 {
+        let clock = 1_000_000 + u128::from(self.fast_ppm);
+        let samples = u128::from(ticks) * u128::from(AUDIO_RATE) * clock;
+        (samples / (90_000 * 1_000_000)) as u64
+    }
 }
 
 /// What the camera does.

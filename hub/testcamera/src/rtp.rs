@@ -1,5 +1,5 @@
-//! RTP packets (RFC 3550) of H.264 (RFC 6184, non-interleaved mode), H.265 (RFC 7798, without DONL) and
-//! AAC (RFC 3640, AAC-hbr), each behind the four bytes with which RTSP interleaves it (RFC 2326, 10.12).
+//! RTP packets and sender reports (RFC 3550) of H.264 (RFC 6184, non-interleaved mode), H.265 (RFC 7798, without
+//! DONL) and AAC (RFC 3640, AAC-hbr), each behind the four bytes with which RTSP interleaves it (RFC 2326, 10.12).
 //!
 //! It is pure: numbers and bytes in, bytes out.
 
@@ -97,6 +97,18 @@ impl Stream {
         // One AU header of 16 bits: 13 of size, 3 of index.
         self.packet(time, true, &[&[0, 16, high, low], frame])
     }
+
+    /// A sender report (RFC 3550, section 6.4.1), in the channel behind that of the stream: `ntp` and `time` are the
+    /// same instant. How much was sent it does not say.
+    pub(crate) fn report(&self, ntp: u64, time: u32) -> Vec<u8> {
+        // 28 bytes of version 2 and type 200, which are six words behind the first.
+        let mut out = vec![b'$', self.channel + 1, 0, 28, 0x80, 200, 0, 6];
+        out.extend_from_slice(&self.ssrc.to_be_bytes());
+        out.extend_from_slice(&ntp.to_be_bytes());
+        out.extend_from_slice(&time.to_be_bytes());
+        out.extend_from_slice(&[0; 8]);
+        out
+    }
 }
 
 #[cfg(test)]
@@ -128,6 +140,14 @@ mod tests {
         assert_eq!(packets[1][16..20], [0x62, 0x01, 0x53, 7]);
         let bodies: usize = packets.iter().map(|packet| packet.len() - 19).sum();
         assert_eq!(bodies, 2000);
+    }
+
+    #[test]
+    fn a_report_names_one_instant_twice() {
+        let packet = Stream::new(2, 97, 0).report(0x0102_0304_0506_0708, 9);
+        assert_eq!(packet.len(), 4 + 28);
+        assert_eq!(packet[..8], [b'$', 3, 0, 28, 0x80, 200, 0, 6]);
+        assert_eq!(packet[12..24], [1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 9]);
     }
 
     #[test]

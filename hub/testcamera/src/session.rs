@@ -14,7 +14,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::rtp::{Codec, Stream};
 use crate::{
-    AUDIO_CONFIG, AUDIO_FRAME_SAMPLES, AUDIO_RATE, Mood, Scene, Shared, Sound, login, ticks,
+    AUDIO_CONFIG, AUDIO_FRAME_SAMPLES, AUDIO_RATE, Microphone, Mood, Scene, Shared, Sound, login,
+    ticks,
 };
 
 /// The longest request.
@@ -23,6 +24,10 @@ const SESSION: &str = "12345678";
 /// Where the RTP times of pictures and sound begin: not at zero, and not together.
 const PICTURE_TIME: u32 = 0xFFFF_F000;
 const SOUND_TIME: u32 = 777;
+/// What the camera's own clock says at the beginning of a scene, as NTP has it.
+const NTP_TIME: u64 = 0xEA00_0000 << 32;
+/// From one sender report to the next, in ticks of 1/90,000 s.
+const REPORT_TICKS: u64 = 90_000;
 /// Where their numbers begin.
 const PICTURE_SEQ: u16 = 65_500;
 const SOUND_SEQ: u16 = 100;
@@ -141,13 +146,19 @@ async fn answer(stream: &mut TcpStream, shared: &Shared, request: &Request) -> i
                 _ => ("461 Unsupported Transport", String::new(), String::new()),
             },
             "PLAY" => {
-                let video = format!("url={base}video;seq={PICTURE_SEQ};rtptime={PICTURE_TIME}");
-                let sound = match shared.sound {
-                    Sound::Aac => {
-                        format!(",url={base}audio;seq={SOUND_SEQ};rtptime={SOUND_TIME}")
-                    }
-                    Sound::None => String::new(),
+                let microphone = shared.sound.microphone();
+                let is_told = microphone.is_none_or(|microphone| microphone.tells_rtptime);
+                let begins = |time: u32| match is_told {
+                    true => format!(";rtptime={time}"),
+                    false => String::new(),
                 };
+                let begin = begins(PICTURE_TIME);
+                let video = format!("url={base}video;seq={PICTURE_SEQ}{begin}");
+                let sound = microphone.map(|_| {
+                    let begin = begins(SOUND_TIME);
+                    format!(",url={base}audio;seq={SOUND_SEQ}{begin}")
+                });
+                let sound = sound.unwrap_or_default();
                 let headers = format!(
                     "Session: {SESSION}\r\nRange: npt=0.000-\r\nRTP-Info: {video}{sound}\r\n"
                 );
@@ -199,7 +210,7 @@ fn describe(scene: &Scene, sound: Sound) -> String {
          a=fmtp:96 {parameters}\r\n\
          a=control:video\r\n"
     );
-    if sound == Sound::Aac {
+    if sound != Sound::None {
         let [high, low] = AUDIO_CONFIG;
         text.push_str(&format!(
             "m=audio 0 RTP/AVP 97\r\na=rtpmap:97 mpeg4-generic/{AUDIO_RATE}/1\r\n\
@@ -218,8 +229,10 @@ struct Player {
     next: usize,
     /// Ticks at which the present pass began.
     pass: u64,
-    /// Samples of sound sent.
-    samples: u32,
+    /// Frames of sound sent.
+    frames: u32,
+    /// When the next sender reports are due.
+    next_reports: u64,
     pictures: Stream,
     sound: Stream,
     packets: u32,
@@ -232,7 +245,8 @@ impl Player {
             scene: Arc::clone(&shared.scene.borrow()),
             next: 0,
             pass: 0,
-            samples: 0,
+            frames: 0,
+            next_reports: 0,
             pictures: Stream::new(0, 96, PICTURE_SEQ),
             sound: Stream::new(2, 97, SOUND_SEQ),
             packets: 0,
@@ -289,17 +303,36 @@ impl Player {
         let time = PICTURE_TIME.wrapping_add((self.pass + picture.pts) as u32);
         let mut packets = self.pictures.picture(codec, time, &nals);
         self.next += 1;
-        let until = due * u64::from(AUDIO_RATE) / 90_000;
-        while sound == Sound::Aac && u64::from(self.samples) <= until {
-            let time = SOUND_TIME.wrapping_add(self.samples);
-            let number = (self.samples / AUDIO_FRAME_SAMPLES).to_be_bytes();
-            packets.push(self.sound.sound(time, &number));
-            self.samples += AUDIO_FRAME_SAMPLES;
+        if let Some(microphone) = sound.microphone() {
+            self.listen(microphone, due, &mut packets);
         }
         packets.retain(|_| {
             self.packets = self.packets.wrapping_add(1);
             mood != Mood::Lossy || !self.packets.is_multiple_of(97)
         });
         packets
+    }
+
+    /// What the microphone has heard until then, and what is reported of both streams.
+    fn listen(&mut self, microphone: Microphone, due: u64, packets: &mut Vec<Vec<u8>>) {
+        let (first, until) = (
+            microphone.samples(microphone.begins),
+            microphone.samples(due),
+        );
+        let begins = |frame: u32| first + u64::from(frame) * u64::from(AUDIO_FRAME_SAMPLES);
+        let time = |samples: u64| SOUND_TIME.wrapping_add(samples as u32);
+        while begins(self.frames) <= until {
+            let number = self.frames.to_be_bytes();
+            packets.push(self.sound.sound(time(begins(self.frames)), &number));
+            self.frames += 1;
+        }
+        // As of a real camera, none of a stream that has not begun.
+        if microphone.reports && self.frames > 0 && due >= self.next_reports {
+            self.next_reports = due + REPORT_TICKS;
+            let ntp = NTP_TIME + ((u128::from(due) << 32) / 90_000) as u64;
+            let picture = PICTURE_TIME.wrapping_add(due as u32);
+            packets.push(self.pictures.report(ntp, picture));
+            packets.push(self.sound.report(ntp, time(until)));
+        }
     }
 }

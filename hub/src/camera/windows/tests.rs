@@ -77,6 +77,14 @@ fn failed() -> CameraError {
 
 /// `S`tart with the width, picture times (key frames with `!`), `E`nd, `C`ut off, `T`rouble.
 async fn run(items: Vec<(u64, Result<Option<SourceItem>, CameraError>)>) -> (String, Duration) {
+    run_as(items, |windows| windows).await
+}
+
+/// The same of a camera that is more than that.
+async fn run_as(
+    items: Vec<(u64, Result<Option<SourceItem>, CameraError>)>,
+    more: impl FnOnce(Windows<Seconds>) -> Windows<Seconds>,
+) -> (String, Duration) {
     let clock = Seconds::default();
     let script = Script {
         items: items.into_iter(),
@@ -86,7 +94,7 @@ async fn run(items: Vec<(u64, Result<Option<SourceItem>, CameraError>)>) -> (Str
         event: Duration::from_secs(4),
         gap: Duration::from_secs(3),
     };
-    let mut windows = Windows::new(Box::new(script), config, clock);
+    let mut windows = more(Windows::new(Box::new(script), config, clock));
     let mut words = Vec::new();
     while let Some(event) = windows.next_event().await {
         words.push(match event {
@@ -151,6 +159,18 @@ async fn another_format_is_another_event_at_once() {
     items.extend(pictures(2..4));
     items.push((4, Ok(None)));
     assert_eq!(run(items).await.0, "S64 0! 1 E S128 2! 3 E");
+}
+
+/// Somebody else looks at them from then on.
+#[tokio::test]
+async fn where_pictures_could_not_be_decoded_others_that_can_end_the_makeshift() {
+    let mut items = vec![(0, Ok(Some(format(64))))];
+    items.extend(pictures(0..2));
+    items.push((2, Ok(Some(format(64)))));
+    items.extend(pictures(2..4));
+    items.push((4, Ok(Some(format(128)))));
+    let makeshift = |windows: Windows<Seconds>| windows.until_decodable("door".into());
+    assert_eq!(run_as(items, makeshift).await.0, "S64 0! 1 2! 3 T C");
 }
 
 #[tokio::test]

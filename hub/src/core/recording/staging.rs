@@ -1,6 +1,8 @@
 //! What is wanted of a recording becomes transactions: each one over all lines of the event.
 //!
-//! It must never stage a piece before those in front of it, nor an end before a beginning.
+//! The pieces of a fragment share one, as far as the log takes them in one: what a crash leaves of a clip is whole
+//! fragments then, whatever became of the sync that it struck. It must never stage a piece before those in front
+//! of it, nor an end before a beginning.
 
 use journal::ids::{ClipId, Line};
 use journal::message::ClipEnd;
@@ -12,6 +14,11 @@ use crate::core::{
     BATCH_BYTES, CHUNK_OVERHEAD_BYTES, ClipFacts, ClipState, Core, CoreError, EPOCH_BYTES, Notice,
     is_about_one_line,
 };
+
+/// What a piece takes in the log, once.
+fn bytes_of(piece: &Piece) -> u64 {
+    piece.bytes.len() as u64 + CHUNK_OVERHEAD_BYTES
+}
 
 /// Why a transaction over all lines failed.
 struct AtFault {
@@ -89,10 +96,13 @@ impl Core {
             if recording.ended {
                 return Ok(());
             }
-            if let Some(piece) = recording.next_piece().cloned() {
-                self.stage_piece(camera, &piece, now_unix_ms)?;
+            let copies = self.copies_of(recording);
+            let bytes_max = self.pieces_bytes_max(recording.clips.len())?;
+            let pieces = recording.next_pieces(bytes_max, |piece| copies * bytes_of(piece));
+            if !pieces.is_empty() {
+                self.stage_pieces(camera, &pieces, copies, now_unix_ms)?;
                 if self.staged_bytes >= BATCH_BYTES {
-                    // The next pieces are sealed while the disk works.
+                    // The next fragment is sealed while the disk works.
                     match self.begin_commit(now_unix_ms) {
                         // What is staged waits for the next one.
                         Err(CoreError::Journal(error)) if error.kind() == ErrorKind::Retry => {}
@@ -107,11 +117,30 @@ impl Core {
         }
     }
 
-    /// One piece for all lines in one transaction; before the first, Commit and header.
-    fn stage_piece(
+    /// How often the log takes a piece for each line: once more if its clip has a copy that is retained.
+    fn copies_of(&self, recording: &Recording) -> u64 {
+        match recording.begun {
+            // Whether there is a copy was decided when the clip began.
+            true => recording.copies,
+            false => self.copies(),
+        }
+    }
+
+    /// How many bytes of pieces one transaction takes for each of so many lines, with room for a Commit in each of
+    /// them: the first of a clip has one, and whatever follows may have.
+    fn pieces_bytes_max(&self, lines: usize) -> Result<u64, CoreError> {
+        let all = self.journal_ref()?.txn_bytes_max();
+        let each = all / (lines as u64).max(1);
+        Ok(each.saturating_sub(EPOCH_BYTES))
+    }
+
+    /// Pieces of a fragment for all lines in one transaction; before the first, Commit and header. `copies`: as
+    /// [`Self::copies_of`] has it.
+    fn stage_pieces(
         &mut self,
         camera: CameraNumber,
-        piece: &Piece,
+        pieces: &[Piece],
+        copies: u64,
         now_unix_ms: u64,
     ) -> Result<(), CoreError> {
         let Some(recording) = self.recordings.get(&camera) else {
@@ -119,13 +148,15 @@ impl Core {
         };
         let (event, shown) = (recording.event.clone(), recording.shown.clone());
         let begins = !recording.begun;
-        let bytes = self.copies() * (piece.bytes.len() as u64 + CHUNK_OVERHEAD_BYTES);
+        let bytes = copies * pieces.iter().map(bytes_of).sum::<u64>();
         let step = |session: &mut Session<Committer>, txn: &mut Txn<'_>, clip: Option<ClipId>| {
             let clip = match clip {
                 Some(clip) if !begins => clip,
                 _ => session.start_clip(txn, &shown, &event.mime, event.started_unix_ms)?,
             };
-            session.append_chunk(txn, clip, &piece.bytes, piece.captured_unix_ms)?;
+            for piece in pieces {
+                session.append_chunk(txn, clip, &piece.bytes, piece.captured_unix_ms)?;
+            }
             Ok(clip)
         };
         let clips = self.for_all_lines(camera, bytes, now_unix_ms, step)?;
@@ -138,7 +169,8 @@ impl Core {
             .map(|(line, clip)| (line, Some(clip)))
             .collect();
         recording.begun = true;
-        recording.staged += 1;
+        recording.copies = copies;
+        recording.staged += pieces.len() as u32;
         self.stopped = None;
         if begins {
             self.staged_bytes += phones * EPOCH_BYTES;

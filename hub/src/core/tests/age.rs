@@ -1,5 +1,6 @@
 //! Clips that no phone has got go when they are old, by the time in which the hub has run and by no date.
 
+use journal::ids::Channel;
 use journal::message::{DropReason, NoticeKind, Settings};
 use journal::{AppClipState, Taken};
 

@@ -5,6 +5,7 @@ use journal::ids::{Channel, CommandId, Line};
 use journal::message::{Command, CommandKind, CommandResult, Refusal, Settings};
 use journal::{AppClipState, Taken};
 use wal::disk::CrashPolicy;
+use wire::ids::Seq;
 
 use super::super::command::{Allowed, obey};
 use super::super::*;

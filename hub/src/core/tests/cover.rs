@@ -1,7 +1,7 @@
 //! Covers: staged and told like anything else, and the first to go without.
 
 use journal::AppClipState;
-use journal::ids::PairingId;
+use journal::ids::{Channel, PairingId};
 
 use super::super::*;
 use super::world::{NOW_MS, World};

@@ -3,6 +3,7 @@
 use journal::ids::Channel;
 use journal::message::{NotRecorded, Settings};
 use journal::{AppClipState, Suite, Taken};
+use wire::ids::Seq;
 
 use super::super::*;
 use super::world::{NOW_MS, World, piece};

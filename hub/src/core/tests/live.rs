@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use journal::ids::{Channel, Line, LiveId};
+use journal::ids::{Channel, Line, LiveId, PairingId};
 use journal::message::{CameraSettings, LiveEnd, LiveStart, LiveWish, Settings};
 use journal::{Follower, LiveArrival, LivePart, LivePiece, Session, Taken};
 

@@ -7,6 +7,7 @@ use journal::message::{CommandKind, Settings};
 use journal::pairing::PHONES_MAX;
 use journal::{AppClipState, HubPairing, JournalError, PairingError};
 use wal::disk::CrashPolicy;
+use wire::ids::Seq;
 
 use super::super::*;
 use super::world::{NOW_MS, World, event, opener, piece, terms};

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use journal::ids::{Channel, Line};
+use journal::ids::{Channel, Line, PairingId};
 use journal::pairing::PHONES_MAX;
 use journal::{AppClipState, Suite};
 use wal::disk::SimDisk;
+use wire::ids::Seq;
 
+use super::super::trim::TRIM_CLIPS_BYTES;
 use super::super::*;
 use super::world::{NOW_MS, Phone, World, event, opener_with, piece};
 use crate::camera::EventEnd;
@@ -303,7 +305,7 @@ fn nothing_is_played_to_a_phone_that_proved_a_rollback() {
     world.core.set_retention(true);
     event_at(&mut world, 1_000, 0..2);
     let new = world.pair_another();
-    world.core.set_standing(new.line, PROVEN);
+    world.core.set_rolled_back(new.line);
     let refused = world.core.handle_play(new.line.pairing, lost, 8);
     assert!(
         matches!(

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use journal::ids::Channel;
 use journal::message::DropReason;
-use journal::{AppClipState, Trim};
+use journal::{AppClipState, ErrorKind, Trim, WantsCommit as _};
 use wal::disk::{CrashPolicy, Fault, SimDisk};
 use wal::store::MemStore;
 use wal::{Disk as _, Options, SeededDice, Txn, Wal};
+use wire::ids::Seq;
 
+use super::super::poison::REOPENS_MAX;
 use super::super::*;
 use super::world::{NOW_MS, World, event, opener, piece};
 use crate::camera::EventEnd;

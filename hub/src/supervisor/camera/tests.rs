@@ -2,6 +2,7 @@
 
 mod h265;
 mod outage;
+mod undecodable;
 
 use std::num::NonZeroU32;
 
@@ -282,6 +283,7 @@ fn board() -> (Reporter, watch::Receiver<Cameras>) {
         kind: "rtsp",
         trouble: None,
         looks: Looks::Opening,
+        decoded: Tally::default(),
     };
     let (board, told) = watch::channel(vec![state]);
     let reporter = Reporter {
@@ -540,6 +542,9 @@ async fn a_visit_before_a_camera_on_the_network_is_told_shown_and_recorded() {
         panic!("{:?}", told.borrow()[0]);
     };
     assert_eq!((watching.events, watching.undecodable), (1, 0));
+    // From before the visit to behind it.
+    let decoded = told.borrow()[0].decoded.get();
+    assert!(decoded >= 50, "{decoded}");
     let status = sealer.run(|core, _now| core.status()).await.unwrap();
     assert_eq!(status.clips.len(), 1, "the picture is no clip");
     let holds = sealer
@@ -577,6 +582,7 @@ async fn two_cameras_are_recorded_at_once() {
         kind: "virtual",
         trouble: None,
         looks: Looks::Opening,
+        decoded: Tally::default(),
     };
     let (board, _told) = watch::channel(vec![state("door"), state("yard")]);
     let board = Arc::new(board);

@@ -106,9 +106,68 @@ async fn a_camera_that_panics_has_failed_and_is_opened_again() {
     let broken = |board: &Cameras| matches!(board[0].trouble, Some(CameraError::Broken { .. }));
     drop(told.wait_for(broken).await.unwrap());
     ended(&mut thread, ClipState::Complete).await;
-    assert!(told.borrow()[0].trouble.is_none());
+    let there = |board: &Cameras| board[0].trouble.is_none();
+    drop(told.wait_for(there).await.unwrap());
     stop.send_replace(true);
     keeping.await.unwrap().unwrap();
+}
+
+/// Counts the lines that are said of a camera for as long as somebody has it.
+async fn count_lines(mut told: watch::Receiver<Cameras>) -> usize {
+    let mut before = told.borrow_and_update().clone();
+    let mut lines = 0;
+    while told.changed().await.is_ok() {
+        let now = told.borrow_and_update().clone();
+        lines += crate::supervisor::changed_cameras(&before, &now).len();
+        before = now;
+    }
+    lines
+}
+
+/// Each time that it is opened there is a second of pictures and then nothing more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_camera_that_freezes_after_each_opening_is_said_to_be_away_and_in_one_line() {
+    let mut config = visit();
+    config.scene = scene(&[(Shows::Nobody, 1)]);
+    // The next pass is in an hour.
+    config.scene.duration = 3_600 * 90_000;
+    let camera = test_camera::TestCamera::start(config).await.unwrap();
+    let (core, mut phone) = World::paired().split();
+    let time = HandClock::default();
+    let (sealer, mut thread) = sealer::start(core, time.clone()).unwrap();
+    let passing = tokio::spawn(follow_time(time));
+    let SourceConfig::Rtsp(mut source) = login(&camera, test_camera::PASSWORD) else {
+        panic!("it is on the network");
+    };
+    source.stall = Duration::from_secs(2);
+    let events = by_the_clock(Duration::from_secs(30));
+    let (keeper, told) = keeper(SourceConfig::Rtsp(source), events, sealer.clone());
+    let lines = tokio::spawn(count_lines(told));
+    let (stop, stopped) = watch::channel(false);
+    let keeping = tokio::spawn(keeper.run(stopped));
+    let said = async {
+        loop {
+            if let Notice::Told { .. } = thread.notices.recv().await.unwrap() {
+                return;
+            }
+        }
+    };
+    let said = tokio::time::timeout(Duration::from_secs(40), said).await;
+    assert!(said.is_ok(), "it is opened and opened, and never away");
+    // Nothing more is said of what it does then.
+    let opened = camera.played();
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    assert!(camera.played() > opened && opened > 2, "{opened} times");
+    stop.send_replace(true);
+    keeping.await.unwrap().unwrap();
+    passing.abort();
+    assert_eq!(lines.await.unwrap(), 1);
+    let holds = sealer
+        .run(move |core, _now| Ok(phone.take_all(core)))
+        .await
+        .unwrap();
+    let kinds: Vec<_> = holds.notices.iter().map(|notice| notice.kind).collect();
+    assert_eq!(kinds, [NoticeKind::CameraAway]);
 }
 
 /// Five times the plug is pulled for some seconds.
@@ -141,8 +200,11 @@ async fn a_camera_that_comes_back_is_recorded_again_within_ten_seconds() {
         };
         let begun = tokio::time::timeout(Duration::from_secs(10), begun).await;
         assert!(begun.is_ok(), "the {round}th time");
-        assert!(told.borrow()[0].trouble.is_none());
     }
+    // That it is back is believed when its pictures have kept coming.
+    assert!(told.borrow()[0].trouble.is_some());
+    let there = |board: &Cameras| board[0].trouble.is_none();
+    drop(told.wait_for(there).await.unwrap());
     stop.send_replace(true);
     keeping.await.unwrap().unwrap();
     assert_eq!(camera.refused(), 0);
