@@ -59,14 +59,14 @@ impl End {
     }
 
     fn from_app(error: AppError, mode: SyncMode) -> Self {
-        // What the hub proved is kept, and no attempt changes it.
+        // What was proved is kept, and no attempt changes it.
         if error == AppError::OlderCopy {
             return Self::Fatal(error);
         }
         match (error.kind(), mode) {
             (ErrorKind::Retry | ErrorKind::Peer, _) => Self::Line(error),
-            // Somebody may free space, or put the right directory back, while we follow.
-            (ErrorKind::Space | ErrorKind::RolledBack, SyncMode::Follow) => Self::Line(error),
+            // Somebody may free space while we follow.
+            (ErrorKind::Space, SyncMode::Follow) => Self::Line(error),
             _ => Self::Fatal(error),
         }
     }

@@ -13,7 +13,7 @@ use journal::{Committed, Journal, JournalError};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
-use crate::core::Core;
+use crate::core::{Core, Disproof};
 use crate::error::AppError;
 use crate::event::Announcer;
 
@@ -254,6 +254,8 @@ struct Thread {
     opener: Opener,
     shell: Shell,
     core: Option<Core>,
+    /// What the core before knew that must outlast its journal.
+    disproof: Option<Disproof>,
     /// Poisonings since the last good commit.
     failures: u32,
 }
@@ -264,6 +266,7 @@ impl Thread {
             opener,
             shell,
             core: Some(core),
+            disproof: None,
             failures: 0,
         }
     }
@@ -315,9 +318,15 @@ impl Thread {
                 failures = self.failures,
                 "the journal failed; it is opened again"
             );
-            // Everything in memory goes, the lock with it; recovery decides what was durable.
-            self.core = None;
+            self.drop_core();
         }
+    }
+
+    /// Everything in memory goes, the lock with it; recovery decides what was durable. One thing stays: that this
+    /// directory is an older copy, which may not have been written down.
+    fn drop_core(&mut self) {
+        let disproof = self.core.take().and_then(Core::into_disproof);
+        self.disproof = disproof.or(self.disproof.take());
     }
 
     /// Tells what a commit proved. The checkpoint behind its sync may have failed: facts are read
@@ -325,7 +334,7 @@ impl Thread {
     fn settle(&mut self, staged: Vec<Box<dyn Waiting>>, committed: &Committed) {
         if self.core.as_ref().is_some_and(Core::is_poisoned) {
             tracing::warn!("the journal failed after a commit; it is opened again");
-            self.core = None;
+            self.drop_core();
         }
         match (self.reopen(), &mut self.core) {
             (Ok(()), Some(core)) => {
@@ -346,7 +355,11 @@ impl Thread {
                 return Ok(());
             }
             match (self.opener)() {
-                Ok(journal) => self.core = Some(self.shell.core(journal)),
+                Ok(journal) => {
+                    let mut core = self.shell.core(journal);
+                    core.believe(self.disproof.take());
+                    self.core = Some(core);
+                }
                 Err(error) => last = Some(error),
             }
         }

@@ -31,7 +31,7 @@ pub enum ErrorKind {
     /// Another process uses the directory: stop it, or use it.
     Locked,
     /// The directory is older than what left it: nothing is sent any more. Make a new one and pair
-    /// again. (Or the relay lies: then it may be tried again.)
+    /// again.
     RolledBack,
     /// What was asked for does not exist, or cannot be done like this: ask for something else.
     Usage,
@@ -99,14 +99,9 @@ pub enum AppError {
     /// Another process has the directory open.
     #[error("another process uses this state directory; stop it first")]
     Locked,
-    /// The relay shows more of our own mailbox than this directory ever sent.
+    /// The hub, or the relay, holds more of ours than this directory ever sent. Kept: no later sync changes it.
     #[error(
-        "the relay holds messages of this app that its directory does not know: the directory is an older copy, or the relay lies. Nothing is sent; if the directory was restored from a copy, make a new one and pair again"
-    )]
-    RolledBack,
-    /// The hub holds more of ours than this directory ever sent. Kept: no later sync changes it.
-    #[error(
-        "a hub holds messages of this app that its directory never made: the directory is an older copy of what it was. Nothing is sent to that hub or taken from it any more; export what is here, make a new directory and pair again"
+        "a hub, or the relay, holds messages of this app that its directory never made: the directory is an older copy of what it was. Nothing is sent to that hub or taken from it any more; export what is here, make a new directory and pair again"
     )]
     OlderCopy,
     /// The hub opened an epoch that this directory cannot follow. Kept: no later sync changes it.
@@ -187,7 +182,7 @@ impl AppError {
             Self::Poisoned(_) | Self::Bug(_) => ErrorKind::Poisoned,
             Self::NotPaired => ErrorKind::NotPaired,
             Self::Locked => ErrorKind::Locked,
-            Self::RolledBack | Self::OlderCopy => ErrorKind::RolledBack,
+            Self::OlderCopy => ErrorKind::RolledBack,
             Self::NoSuchClip(_)
             | Self::NoSuchHub(_)
             | Self::BadSetting

@@ -160,7 +160,7 @@ pub enum Event {
         /// Whose.
         hub: HubId,
     },
-    /// The hub proved that this directory is an older copy of what it was: nothing is taken from it or
+    /// It is proved that this directory is an older copy of what it was: nothing is taken from the hub or
     /// sent to it any more. Told by every sync.
     RolledBack {
         /// Which hub.

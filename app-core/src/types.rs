@@ -523,8 +523,8 @@ impl HubStatus {
 pub enum Standing {
     /// Yes.
     Good,
-    /// The hub proved that this directory is an older copy of what it was: nothing is taken from it or
-    /// sent to it any more ([`crate::AppError::OlderCopy`]).
+    /// It is proved, by the hub or by what the relay holds, that this directory is an older copy of what it was:
+    /// nothing is taken from the hub or sent to it any more ([`crate::AppError::OlderCopy`]).
     RolledBack,
     /// The hub goes on in keys that this directory does not have, or not any more because they are damaged:
     /// nothing is taken from it or sent to it on that channel ([`crate::AppError::LineBroken`]).

@@ -402,7 +402,7 @@ async fn a_sync_that_follows_may_be_dropped_anywhere_and_survives_the_relay() {
 
 #[tokio::test]
 async fn an_older_copy_of_the_directory_sends_nothing() {
-    let relay = Relay::start().await;
+    let mut relay = Relay::start().await;
     let mut hub = Hub::join(&relay).await;
     let place = tempfile::tempdir().unwrap();
     let (dir, copy) = (place.path().join("app"), place.path().join("copy"));
@@ -419,11 +419,25 @@ async fn an_older_copy_of_the_directory_sends_nothing() {
     let error = within(old.sync(SyncMode::Once)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::RolledBack, "{error}");
     let made = hub_of(&old).await.heartbeat;
-    assert_eq!(made, None, "a directory that may be old made something new");
-    // Not kept: the right directory goes on.
+    assert_eq!(made, None, "a directory that is old made something new");
     drop(old);
+    // Kept: a relay that shows less from then on changes nothing.
+    relay.restart_empty().await;
+    for mode in [SyncMode::Once, SyncMode::Follow] {
+        let old = open(&copy).await;
+        let mut events = old.observe();
+        let standing = old.status().await.unwrap().hubs[0].standing;
+        assert_eq!(standing, Standing::RolledBack);
+        let error = within(old.sync(mode)).await.unwrap_err();
+        assert_eq!(error, AppError::OlderCopy);
+        let told = std::iter::from_fn(|| events.try_next());
+        let told = told.filter(|event| matches!(event, Event::RolledBack { .. }));
+        assert_eq!(told.count(), 1);
+    }
+    // The right directory goes on.
     let app = open(&dir).await;
     within(app.sync(SyncMode::Once)).await.unwrap();
+    assert_eq!(app.status().await.unwrap().hubs[0].standing, Standing::Good);
 }
 
 /// The relay has lost its disk and knows nothing of it: the hub's own word is enough (scenario 21).

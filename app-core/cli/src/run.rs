@@ -350,7 +350,6 @@ mod tests {
             (AppError::Locked, 3),
             (AppError::Corrupt(String::new()), 4),
             (AppError::ClipDamaged { clip, chunk: 0 }, 4),
-            (AppError::RolledBack, 4),
             (AppError::OlderCopy, 4),
             (AppError::LineBroken, 4),
             (AppError::Poisoned(String::new()), 70),

@@ -9,7 +9,7 @@ mod garbage;
 mod heartbeat;
 mod rollback;
 
-use journal::{AckEffect, AppClipState, JournalError, Role, Taken};
+use journal::{AckEffect, AppClipState, JournalError, Role, Taken, WantsCommit as _};
 use wire::Seq;
 
 use super::*;

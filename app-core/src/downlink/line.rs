@@ -1,7 +1,8 @@
 //! One line on one connection: its mailbox read, its acks sent.
 //!
 //! The order is always: deliveries to the core, commit, then what the commit allows (events, trim,
-//! acks). This room must never hand on bytes of ours that are not [`Durable`].
+//! acks). What the relay claims against our books is fetched, and the core judges it. This room must never take the
+//! relay's word for that, nor hand on bytes of ours that are not [`Durable`].
 
 use std::collections::VecDeque;
 use std::future::{Future, pending, poll_fn};
@@ -18,7 +19,7 @@ use relay_client::{AppendEvent, AppendHandle, ClientError, Connection, Deliverie
 use tokio::sync::watch;
 use wal::mutant;
 use wire::envelope::Envelope;
-use wire::sender::{Need, Sender, SenderEvent};
+use wire::sender::{Evidence, Need, Sender, SenderEvent};
 use wire::{ErrorCode, Seq};
 
 use super::hearing::Hearing;
@@ -27,7 +28,9 @@ use super::look::Levels;
 use super::{ATTEMPTS_ONCE_MAX, End, die};
 use crate::app::Shared;
 use crate::backoff::Backoff;
-use crate::core::{AckSent, Delivered, Halt, LineInfo, RUN_BYTES_MAX, RUN_ENVELOPES_MAX, Run};
+use crate::core::{
+    AckSent, Delivered, Halt, Judged, LineInfo, RUN_BYTES_MAX, RUN_ENVELOPES_MAX, Run,
+};
 use crate::error::{AppError, ErrorKind};
 use crate::event::Event;
 use crate::types::{HUB_WAIT_MS, HubId, SyncMode};
@@ -158,7 +161,7 @@ impl LineTask {
                     // What cannot be reached must not hold up the heartbeats of other lines.
                     self.levels.away(self.info.line);
                 }
-                // A directory that was just suspected to be old must not say anything new.
+                // A directory that was just found to be old must not say anything new.
                 Err(End::Line(_) | End::Fatal(_)) => self.levels.suspect(self.info.line),
                 Err(End::Connection(_)) => self.levels.lower(self.info.line),
             }
@@ -174,7 +177,7 @@ impl LineTask {
                 return Err(End::Fatal(error));
             }
             attempt += 1;
-            if matches!(error.kind(), ErrorKind::Space | ErrorKind::RolledBack) {
+            if error.kind() == ErrorKind::Space {
                 backoff.at_longest();
             }
             let pause = backoff.next(die());
@@ -195,10 +198,7 @@ impl LineTask {
             });
             tracing::info!(%error, ?pause, "a mailbox is attached again");
             tokio::time::sleep(pause).await;
-            // Judged anew each time: a relay that lied once must not silence us for good.
-            let now_ms = self.shared.clock.now_ms();
-            self.sender.handle_evidence_dismissed(now_ms);
-            self.sender.handle_detached(now_ms);
+            self.sender.handle_detached(self.shared.clock.now_ms());
         }
     }
 
@@ -430,6 +430,10 @@ impl LineTask {
     async fn look_again(&mut self) -> Result<(), End> {
         let line = self.info.line;
         let found = self.shared.engine.read(move |core, shell| {
+            // What another line was shown ends this one as well.
+            if let Some(over) = core.over(line)? {
+                return Err(over.error(line));
+            }
             let due_in_ms = core.due_in_ms(line, shell.clock.now_ms())?;
             Ok((core.outbox(line)?, due_in_ms))
         });
@@ -570,6 +574,7 @@ impl LineTask {
                     self.sender
                         .handle_digest(seq, digest, self.shared.clock.now_ms());
                 }
+                Some(Need::Stored(evidence)) => self.have_judged(evidence, appends).await?,
                 Some(Need::Envelope { seq, after }) => {
                     let before = Seq(seq.0.saturating_sub(1));
                     let found = self
@@ -594,6 +599,40 @@ impl LineTask {
                         (_, None) => self.sender.handle_detached(now_ms),
                     }
                 }
+            }
+        }
+    }
+
+    /// Fetches what the relay claims to hold of ours, and has it judged. An answer that does not come in time says
+    /// nothing, and least of all that there is no proof: the next connection begins with the question.
+    async fn have_judged(
+        &mut self,
+        evidence: Evidence,
+        appends: &Option<AppendHandle>,
+    ) -> Result<(), End> {
+        let (line, seq) = (self.info.line, evidence.relay().seq);
+        let Some(handle) = appends else {
+            self.sender.handle_detached(self.shared.clock.now_ms());
+            return Ok(());
+        };
+        let envelope = match handle.fetch(seq).await {
+            Ok(envelope) => envelope,
+            Err(error) => return Err(End::from_client(&error)),
+        };
+        let judged = self.shared.engine.write(
+            move |core, _shell| core.handle_stored(line, seq, envelope.as_deref()),
+            |_core, _committed, judged, _shell| Ok(judged),
+        );
+        match judged.await.map_err(|error| self.storage(error))? {
+            Judged::Nothing => {
+                let now_ms = self.shared.clock.now_ms();
+                self.sender.handle_evidence_dismissed(now_ms);
+                Ok(())
+            }
+            Judged::RolledBack => {
+                self.sender.handle_proof();
+                self.levels.nudge();
+                Err(self.storage(AppError::OlderCopy))
             }
         }
     }
@@ -631,7 +670,6 @@ impl LineTask {
                     }
                 }
             }
-            SenderEvent::Evidence(_) => Err(self.storage(AppError::RolledBack)),
             SenderEvent::Misbehaved { seq } => Err(End::Line(AppError::Peer(format!(
                 "the relay gave a receipt for {seq}, which was never sent"
             )))),
@@ -645,7 +683,7 @@ impl LineTask {
     ) -> Result<(), End> {
         let now_ms = self.shared.clock.now_ms();
         match event {
-            Ok(AppendEvent::Receipt(head)) => self.sender.handle_receipt(head),
+            Ok(AppendEvent::Receipt(head)) => self.sender.handle_receipt(head, now_ms),
             Ok(AppendEvent::Conflict { stored }) => self.sender.handle_conflict(stored, now_ms),
             Ok(AppendEvent::NotNext { .. }) => self.sender.handle_not_next(now_ms),
             Ok(AppendEvent::OverQuota {

@@ -237,7 +237,12 @@ impl Lane {
                 Ok(())
             }
             Some(Arrived::Group(group)) => {
-                self.next = Some((group, Instant::now() + GRACE));
+                // Streams may overtake each other. The newest counts, and what is older than what is shown is late.
+                let newest = self.next.as_ref().map(|(next, _)| next);
+                let newest = newest.or(self.current.as_ref()).map(LiveGroup::number);
+                if newest.is_none_or(|newest| newest < group.number()) {
+                    self.next = Some((group, Instant::now() + GRACE));
+                }
                 Ok(())
             }
             Some(Arrived::Closed) => {

@@ -9,8 +9,9 @@ use journal::message::{
     self, AppConfigMessage, CommandKind, CommandResult, HubConfigMessage, Outcome, Settings,
     SettingsDoc,
 };
-use journal::{Committer, Journal, JournalError, Received, Role, Session, Takes};
+use journal::{Committer, Journal, JournalError, Received, Role, Session, Taken, Takes};
 use wal::disk::{CrashPolicy, SimDisk};
+use wire::Seq;
 
 use super::super::*;
 use crate::testing::{NOW_MS, deliver, open_core, open_journal, paired, tick};

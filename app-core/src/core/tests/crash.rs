@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use journal::Role;
+use journal::ids::ClipId;
+use journal::{Follower, Role, Session, Taken};
 use wal::disk::{CrashPolicy, SimDisk};
 use wire::Seq;
 

@@ -1,8 +1,8 @@
 //! Forgetting a hub: nothing of it is left, whatever crashes, and who is interrupted asks again.
 
 use wal::disk::CrashPolicy;
+use wire::Seq;
 
-use super::super::*;
 use crate::testing::{NOW_MS, deliver, open_core, paired};
 
 #[test]

@@ -1,6 +1,7 @@
 //! C6: whatever a relay does to envelopes changes no durable state and wedges nothing.
 
 use bytes::Bytes;
+use journal::{Follower, Session};
 use wire::Seq;
 
 use super::super::*;
