@@ -9,13 +9,12 @@
 //! [`oracle`] (the promises as code, with [`notes`] for what only a program itself can note),
 //! [`workload`] (the conversations), [`sweep`] (one run for each crash), [`workers`] (some of them at a time), [`progress`]
 //! (what was done before this process), [`steps`] (the table of every step with its points, workloads and bugs), [`shard`] (what is done by another machine), [`mutants`] (deliberate
-//! bugs, each to be caught), [`thief`] and [`raw`] (what the files give away), [`canary`] (secrets that must be found nowhere), [`report`] (tables of one sweep), [`summary`] (the document about all
+//! bugs, each to be caught), [`thief`] and [`raw`] (what the files give away), [`canary`] (secrets that must be found nowhere; a crate of its own), [`report`] (tables of one sweep), [`summary`] (the document about all
 //! kinds of crash tests), [`cycles`] (a thousand kills of
 //! one installation), [`daemon_errors`] (one operation of a running program fails; [`fault`] says how),
 //! [`damage`] (bytes flipped on disk) and
 //! [`trouble`] (what can go wrong in the harness itself).
 
-pub mod canary;
 pub mod cycles;
 pub mod daemon_errors;
 pub mod damage;
@@ -36,3 +35,5 @@ pub mod thief;
 pub mod trouble;
 pub mod workers;
 pub mod workload;
+
+pub use crashtest_canary as canary;

@@ -28,6 +28,7 @@ pub struct Clip {
 }
 
 /// What both ends say once everything is at rest.
+#[must_use]
 #[derive(Clone, Debug)]
 pub struct Ends {
     /// The hub's epoch of the event-video group.
@@ -143,6 +144,11 @@ impl Verdict {
                 },
                 _ => undocumented(trouble),
             },
+            Err(Trouble::Stolen { broken, ends }) => Self::Fatal(match ends {
+                // What was stolen is among it.
+                Some(ends) => judge(ends),
+                None => broken.clone(),
+            }),
             Err(trouble @ Trouble::Apart { .. }) => Self::Fatal(vec![Broken {
                 promise: "C1",
                 what: trouble.to_string(),
@@ -163,7 +169,8 @@ impl Verdict {
             panic!("the notes of hub and app are both wanted");
         };
         let mut broken = match run {
-            Ok(_judged_with_them) => Vec::new(),
+            // They are judged with the ends.
+            Ok(_) | Err(Trouble::Stolen { ends: Some(_), .. }) => Vec::new(),
             Err(_) => notes::judge(hub, app),
         };
         broken.extend(notes::judge_starts(hub, app));

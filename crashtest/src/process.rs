@@ -169,6 +169,18 @@ impl Board {
         self.lock().lines.truncate(from);
     }
 
+    /// Puts a line there that no program said.
+    #[cfg(test)]
+    pub(crate) fn hear(&self, role: Role, value: Value) {
+        let (process, at) = (0, Instant::now());
+        self.lock().lines.push(Line {
+            role,
+            process,
+            at,
+            value,
+        });
+    }
+
     /// Whether nothing was said yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -71,7 +71,7 @@ const ROOMS: [(&str, &[Role]); 13] = [
     ("wal.witness.", &[Role::Hub, Role::App]),
 ];
 
-/// Code that the conversations which are not the [gate's](Workload::GATE) are for: nobody dies there in the gate.
+/// Code that the conversations which are not the [gate's](Workload::is_of_gate) are for: nobody dies there in the gate.
 pub const BEYOND_THE_GATE: [&str; 5] = [
     "hub.added.",
     "hub.invite.",
@@ -230,7 +230,9 @@ pub fn survey(stock: &Stock) -> Outcome<Survey> {
 /// # Errors
 /// As [`survey`].
 pub fn survey_of_gate(stock: &Stock) -> Outcome<Survey> {
-    let mut survey = survey_of(stock, &Workload::GATE, None)?;
+    let of_gate = Workload::ALL.into_iter().filter(|one| one.is_of_gate());
+    let of_gate: Vec<Workload> = of_gate.collect();
+    let mut survey = survey_of(stock, &of_gate, None)?;
     survey.left = BEYOND_THE_GATE.to_vec();
     Ok(survey)
 }
@@ -399,21 +401,20 @@ impl Survey {
     /// Every hit up to [`HITS_MAX`] of every point in the [thorough](Workload::THOROUGH) workloads. In the others
     /// so many only of points that none of these passes, and of every other point the first, but for those of the
     /// engine, whose first hit is in the start of some process, as in any conversation; and in those that are not the
-    /// [gate's](Workload::GATE) only of [what they are for](BEYOND_THE_GATE). All of them would take longer than the hour
-    /// that the middle tier has.
+    /// [gate's](Workload::is_of_gate) only of [what they are for](BEYOND_THE_GATE). All of them would take longer than
+    /// the hour that the middle tier has.
     #[must_use]
     pub fn every_hit(&self) -> Vec<Case> {
         let mut cases = Vec::new();
         for workload in Workload::ALL {
             let is_thorough = Workload::THOROUGH.contains(&workload);
-            let is_of_gate = Workload::GATE.contains(&workload);
             for (role, points) in &self.points {
                 for name in points.linked.keys() {
                     let hits = |workload| points.hits.get(&(workload, name.clone())).copied();
                     let is_new = Workload::THOROUGH.iter().all(|one| hits(*one).is_none());
                     let is_own = BEYOND_THE_GATE.iter().any(|room| name.starts_with(room));
                     let hits_max = match (is_thorough || is_new, name.starts_with(ENGINE)) {
-                        _ if !is_of_gate && !is_own => 0,
+                        _ if !workload.is_of_gate() && !is_own => 0,
                         (true, _) => HITS_MAX,
                         (false, true) => 0,
                         (false, false) => 1,

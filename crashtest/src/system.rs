@@ -47,6 +47,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// How often one pairing is tried when a planted crash interrupts it.
 const PAIR_ATTEMPTS_MAX: u32 = 4;
 
+/// The camera's name, which hub and phone tell whoever asks, and the relay never hears.
+pub const CAMERA: &str = "gate-kestrel-71";
+
 /// What the camera plays, and sizes.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -219,7 +222,7 @@ pub struct System {
     /// Every code that was shown, for the search whether one was written anywhere.
     codes: Vec<String>,
     /// What programs answered, for the same, as lines of JSON.
-    answers: String,
+    answers: BTreeMap<Role, String>,
     /// Every storage key that was seen in a vault while this world ran, for the same.
     storage_keys: BTreeSet<Vec<u8>>,
 }
@@ -261,7 +264,7 @@ impl System {
             last_look: String::new(),
             pairing_port,
             codes: Vec::new(),
-            answers: String::new(),
+            answers: BTreeMap::new(),
             storage_keys: BTreeSet::new(),
         })
     }
@@ -457,7 +460,8 @@ impl System {
     pub fn write_hub_config(&self) -> Outcome<()> {
         let setup = &self.setup;
         self.write_hub_config_with(&format!(
-            "[camera]\nkind = \"file\"\npath = {}\ngap_seconds = {:?}\npasses = {}\n{}\n",
+            "[camera]\nname = {}\nkind = \"file\"\npath = {}\ngap_seconds = {:?}\npasses = {}\n{}\n",
+            quoted(CAMERA),
             quoted(&setup.clip.to_string_lossy()),
             setup.gap_seconds,
             setup.passes,

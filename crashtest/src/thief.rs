@@ -188,6 +188,17 @@ mod tests {
         assert!(first.iter().all(|key| !second.contains(key)));
     }
 
+    /// Whoever has no journal reads a vault after FORMAT.md.
+    #[test]
+    fn a_vault_is_read_alike_with_the_journal_and_without() {
+        let disk: Arc<dyn Disk> = Arc::new(wal::disk::SimDisk::new());
+        drop(secrets(Role::Hub, &disk, Options::default()).unwrap());
+        let vault = raw::contents(&*disk, VAULT).unwrap();
+        let keys = thief::keys_in(&vault);
+        assert!(!keys.is_empty());
+        assert_eq!(crate::canary::keys_in(&vault), keys);
+    }
+
     /// What a power cut took back lies behind whatever was finished before it.
     #[test]
     fn secrets_that_the_journal_does_not_know_must_not_open_at_a_hub() {

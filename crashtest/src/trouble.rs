@@ -8,6 +8,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
+use crate::oracle::{Broken, Ends};
 use crate::process::Role;
 
 /// The outcome of a step.
@@ -70,6 +71,14 @@ pub enum Trouble {
     /// A promise is broken.
     #[error("broken: {0}")]
     Broken(String),
+    /// A secret stands where it must not, or a thief opens what is past.
+    #[error("broken: {}", listed(.broken))]
+    Stolen {
+        /// One for each place.
+        broken: Vec<Broken>,
+        /// All that both ends say, if they came to rest: what else is broken is to be judged with it.
+        ends: Option<Box<Ends>>,
+    },
     /// Whoever typed the command line.
     #[error("{0}")]
     Usage(String),
@@ -81,6 +90,12 @@ pub enum Trouble {
         /// What the machine said.
         source: std::io::Error,
     },
+}
+
+/// One sentence of all.
+fn listed(broken: &[Broken]) -> String {
+    let said: Vec<String> = broken.iter().map(ToString::to_string).collect();
+    said.join("; ")
 }
 
 /// Tests return `Result<(), Trouble>`, which is shown by `Debug`; a sentence reads better.

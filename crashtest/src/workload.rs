@@ -91,27 +91,16 @@ impl Workload {
         Self::Motion,
     ];
 
-    /// Those that the gate plays. The others are about steps that its other tests play too, without a kill, and would
-    /// cost it more time than it has: they belong to `cargo xtask crash`.
-    pub const GATE: [Self; 13] = [
-        Self::Event,
-        Self::Sync,
-        Self::Trim,
-        Self::Retain,
-        Self::Pair,
-        Self::Remove,
-        Self::Order,
-        Self::Reset,
-        Self::Beat,
-        Self::Replace,
-        Self::Watch,
-        Self::Beside,
-        Self::Budget,
-    ];
-
     /// Those in which every hit is tried: between them they pass nearly everything. The others are about steps of
     /// their own, and every hit is tried there only of points that none of these passes.
     pub const THOROUGH: [Self; 4] = [Self::Event, Self::Sync, Self::Trim, Self::Pair];
+
+    /// Whether the gate plays it. The others are about steps that its other tests play too, without a kill, and would
+    /// cost it more time than it has: they belong to `cargo xtask crash`.
+    #[must_use]
+    pub fn is_of_gate(self) -> bool {
+        !matches!(self, Self::Pass | Self::Motion)
+    }
 
     /// Its name on command lines and in tables.
     #[must_use]

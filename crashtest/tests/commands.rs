@@ -1,8 +1,8 @@
 //! Commands with real processes: what an owner orders from the phone, the hub does and answers, also over a
-//! restart.
+//! restart; and what `doctor` says beside a hub that runs.
 
 use crashtest::process::{Role, Start};
-use crashtest::system::{Setup, System};
+use crashtest::system::{CAMERA, PATIENCE, Setup, System};
 use crashtest::trouble::Outcome;
 use serde_json::Value;
 
@@ -63,6 +63,34 @@ fn a_phone_is_told_which_phones_there_are_and_cannot_remove_itself() -> Outcome<
     assert_eq!(refused.code(), 2, "{}", refused.said);
     let again = order(&mut system, &["phones"])?;
     assert_eq!(again["phones"].as_array().map(Vec::len), Some(1), "{again}");
+    system.stop(Role::Hub)?;
+    system.finish()
+}
+
+/// The hub has journal, relay and cameras open: nobody else may, and what is known of them is known to it.
+#[test]
+fn doctor_takes_a_running_hubs_word_for_what_that_has_open() -> Outcome<()> {
+    let mut system = System::paired(Setup::default())?;
+    system.start_hub()?;
+    system.until("a hub that has its relay", PATIENCE, |system| {
+        let status = hub_says(system)?;
+        Ok((status["connected"] == true).then_some(()))
+    })?;
+    let config = system.path("hub.toml").display().to_string();
+    let doctor = Start::with(&["doctor", "--config", &config, "--json"]);
+    let answer = system.ask_started(Role::Hub, &doctor)?;
+    let camera = format!("camera {CAMERA}");
+    for (check, word) in [
+        ("pairing", "1 phone(s)"),
+        ("relay", "connected"),
+        (camera.as_str(), "the running hub has it"),
+    ] {
+        let found = answer.lines.iter().find(|line| line["check"] == check);
+        let found = found.cloned().unwrap_or_default();
+        assert_eq!(found["result"], "ok", "{check}: {found}");
+        let text = found["text"].as_str().unwrap_or_default();
+        assert!(text.contains(word), "{check}: {found}");
+    }
     system.stop(Role::Hub)?;
     system.finish()
 }

@@ -7,19 +7,39 @@ use crashtest::oracle::Verdict;
 use crashtest::process::Role;
 use crashtest::system::{Setup, System};
 use crashtest::trouble::Outcome;
-use crashtest_players::{Film, Player, decode, play};
+use crashtest_players::{Film, Player, Seen, Want, decode, longest_stretch, play, read};
 use serde_json::Value;
 
-/// For how long somebody who is gone is shown something at most.
-const GONE_MAX: Duration = Duration::from_secs(15);
+/// For how long somebody who is gone is shown something at most: the five seconds that are promised, and what a
+/// machine that tests many things at once may take to ask and to be asked.
+const GONE_MAX: Duration = Duration::from_secs(5 + 3);
 
-/// The kinds of the boxes of a file, one after the other.
-fn boxes(bytes: &[u8]) -> Vec<String> {
+/// For how long the virtual camera is watched, in seconds: a session may begin in the second of them, and change in the
+/// third, for the heartbeat of a launch makes it do so.
+const WATCHED_S: u64 = 8;
+/// So much of that comes without a hole.
+const STRETCH_MIN: Duration = Duration::from_secs(4);
+/// From one of its pictures to the next.
+const PICTURE_MS: u64 = 100;
+/// One event, by the clock, of which no test sees the end. Somebody walks through most of it: what is flat is no secret that
+/// could be sought.
+const VIRTUAL_CAMERA: &str = "\
+[camera]
+kind = \"virtual\"
+cycle_seconds = 12.0
+events = \"clock\"
+event_seconds = 600.0
+
+";
+
+/// The boxes of a file, one after the other: where each begins, and its kind.
+fn boxes(bytes: &[u8]) -> Vec<(usize, String)> {
     let mut out = Vec::new();
     let mut rest = bytes;
     while let Some(head) = rest.first_chunk::<8>() {
         let size = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
-        out.push(String::from_utf8_lossy(&head[4..]).into_owned());
+        let kind = String::from_utf8_lossy(&head[4..]).into_owned();
+        out.push((bytes.len() - rest.len(), kind));
         assert!((8..=rest.len()).contains(&size), "{out:?}");
         rest = &rest[size..];
     }
@@ -38,23 +58,47 @@ fn hub_watched(system: &mut System) -> Outcome<usize> {
     Ok(status["live"].as_array().map_or(usize::MAX, Vec::len))
 }
 
-/// The stream as the app has written it, which is of many passes of a clip, with a gap behind each. Where sessions change, which the heartbeat of a launch makes them do, pictures may be missing;
-/// a browser is shown what comes between two such holes.
+/// When the newest picture of each fragment was captured, by the camera's clock.
+fn captured_ms(lines: &[Value]) -> Vec<u64> {
+    let media = of(lines, "live_media").into_iter();
+    media
+        .filter_map(|one| one["captured_unix_ms"].as_u64())
+        .collect()
+}
+
+/// FFmpeg takes without a word what the app has written: a stream of many passes of a clip with a gap behind each, and maybe
+/// a hole where sessions change. How long that should last nobody knows. A browser is shown what comes between two such
+/// holes, and drops no picture of it.
 fn players_take(bytes: Vec<u8>, lines: &[Value]) {
     let test = "a_camera_is_watched_live_while_its_events_are_recorded";
     let mime = of(lines, "live_start")[0]["mime"].as_str();
-    let film = Film::found("live", bytes, mime).unwrap();
-    assert!(film.want.lasts > Duration::from_secs(1), "{:?}", film.want);
+    let film = |bytes: Vec<u8>, lasts_min| {
+        let seen = Seen::of(&bytes).unwrap();
+        assert!(seen.lasts > lasts_min, "{seen:?}");
+        let want = seen.want(seen.lasts, seen.picture);
+        Film::received("live", bytes, mime, want).unwrap()
+    };
+    let stretch = longest_stretch(&bytes).unwrap().bytes;
+    let whole = film(bytes, Duration::from_secs(1));
     if Player::Ffmpeg.is_here(test) {
-        decode(&film).unwrap();
+        decode(&whole).unwrap();
     }
     if Player::Chromium.is_here(test) {
-        let film = film.longest_stretch().unwrap();
         // A pass of the clip, at least: behind it comes the gap between two passes.
-        let half = Duration::from_millis(500);
-        assert!(film.want.lasts > half, "{:?}", film.want);
-        play(&[film]).unwrap().remove(0).unwrap();
+        let stretch = film(stretch, Duration::from_millis(500));
+        play(&[stretch]).unwrap().remove(0).unwrap();
     }
+}
+
+/// What fragments should be that the virtual camera has made, by the time at which it captured the newest picture of each, and
+/// of the one behind them.
+fn made(seen: &Seen, captured_ms: &[u64]) -> Want {
+    let gaps: Vec<u64> = captured_ms.windows(2).map(|two| two[1] - two[0]).collect();
+    let (behind, within) = gaps.split_last().expect("two fragments");
+    let longest = within.iter().copied().max().unwrap_or(0).max(PICTURE_MS);
+    // What is behind them may be behind a hole.
+    let lasts = within.iter().sum::<u64>() + (*behind).min(longest);
+    seen.want(Duration::from_millis(lasts), Duration::from_millis(longest))
 }
 
 #[test]
@@ -69,15 +113,12 @@ fn a_camera_is_watched_live_while_its_events_are_recorded() -> Outcome<()> {
     let media = of(&lines, "live_media");
     assert!(media.len() >= 10, "{lines:?}");
     assert_eq!(media[0]["begins_group"], true, "{lines:?}");
-    let captured: Vec<u64> = media
-        .iter()
-        .filter_map(|one| one["captured_unix_ms"].as_u64())
-        .collect();
+    let captured = captured_ms(&lines);
     assert!(captured.is_sorted(), "{captured:?}");
     assert_eq!(of(&lines, "live_ended")[0]["why"], "enough", "{lines:?}");
 
     let bytes = std::fs::read(system.path("live.mp4")).unwrap();
-    let kinds = boxes(&bytes);
+    let kinds: Vec<String> = boxes(&bytes).into_iter().map(|(_, kind)| kind).collect();
     assert_eq!(kinds[..2], ["ftyp", "moov"], "{kinds:?}");
     let fragments = kinds.iter().filter(|kind| *kind == "moof").count();
     assert_eq!(fragments, media.len());
@@ -91,6 +132,48 @@ fn a_camera_is_watched_live_while_its_events_are_recorded() -> Outcome<()> {
     // An attempt that came to nothing has an end of its own.
     assert!(said("live_ended") >= 1);
     Verdict::of(&system.settle()).expect_pass()
+}
+
+/// Seconds of a camera that never pauses, in one piece: the reader and FFmpeg find in it as much as the camera's clock says.
+/// A browser is not asked: of seven seconds of this camera, 10 pictures a second, Chromium 156 reports one picture of 70 as
+/// dropped in each show, and shows the rest to the end; why is not known. It judges the shorter film of the test above.
+#[test]
+fn live_pictures_of_seconds_are_what_the_camera_made() -> Outcome<()> {
+    let test = "live_pictures_of_seconds_are_what_the_camera_made";
+    let mut system = System::new(Setup::default())?;
+    system.make_relay()?;
+    system.write_hub_config_with(VIRTUAL_CAMERA)?;
+    system.pair()?;
+    system.start_hub()?;
+    system.until_line("an event", 0, |line| line.event() == "clip_started")?;
+    let lines = system.watch(WATCHED_S)?;
+    assert!(system.hub_status()?.recording);
+
+    let bytes = std::fs::read(system.path("live.mp4")).unwrap();
+    let ends = system.settle();
+    let captured = captured_ms(&lines);
+    let boxes = boxes(&bytes);
+    let fragments = boxes.iter().filter(|(_, kind)| kind == "moof");
+    let begins: Vec<usize> = fragments.map(|(at, _)| *at).collect();
+    assert_eq!(begins.len(), captured.len());
+    // How long the last fragment lasts nobody knows: the next one would say so.
+    let last = *begins.last().expect("a fragment");
+    let stretch = longest_stretch(&bytes[..last]).unwrap();
+    let seen = Seen::of(&stretch.bytes).unwrap();
+    let (first, behind) = (stretch.fragments.start, stretch.fragments.end);
+    let want = made(&seen, &captured[first..=behind]);
+    assert!(
+        want.lasts >= STRETCH_MIN && seen.lasts >= STRETCH_MIN,
+        "{want:?}, {seen:?}, {captured:?}"
+    );
+    assert!(seen.pictures >= stretch.fragments.len(), "{seen:?}");
+    let mime = of(&lines, "live_start")[0]["mime"].as_str();
+    let film = Film::received("live", stretch.bytes, mime, want).unwrap();
+    assert_eq!(read(&film).unwrap().holes, 0);
+    if Player::Ffmpeg.is_here(test) {
+        decode(&film).unwrap();
+    }
+    Verdict::of(&ends).expect_pass()
 }
 
 /// Nobody says that it is enough: the relay finds nobody, and the hub ends it.
@@ -118,7 +201,7 @@ fn a_viewer_that_is_killed_ends_its_session_within_seconds() -> Outcome<()> {
     assert_eq!(hub_watched(&mut system)?, 1);
     system.kill(Role::App)?;
     let killed = Instant::now();
-    // Of a phone that is gone without a word the relay hears nothing for 3 s, and 4 s later the hub gives up; long
+    // Of a phone that is gone without a word the relay hears nothing for 2 s, and 2 s later the hub gives up; long
     // before the connection has been idle for as long as it may.
     system.until("the end of the session", patience, |system| {
         let lines = system.board().lines();

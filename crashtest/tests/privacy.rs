@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crashtest::canary::Canaries;
 use crashtest::oracle::Verdict;
 use crashtest::process::{Role, Start};
-use crashtest::system::{PATIENCE, Setup, System};
+use crashtest::system::{CAMERA, PATIENCE, Setup, System};
 use crashtest::thief;
 use crashtest::trouble::{Outcome, Trouble};
 use journal::DeviceSecret;
@@ -130,6 +130,10 @@ fn nothing_is_told_where_everything_is_logged() -> Outcome<()> {
     system.start_app()?;
     system.start_hub()?;
     system.until_line("an ack", 0, |line| line.event() == "acked")?;
+    // What is ordered names the camera, whose name is sought at the relay.
+    system.stop(Role::App)?;
+    let camera = system.order(&["settings", "camera", CAMERA])?;
+    assert_eq!(camera["camera"], CAMERA, "{camera}");
     let ends = system.settle()?;
     assert!(!ends.exports.is_empty(), "a clip is sought");
     for role in Role::ALL {
@@ -155,6 +159,8 @@ fn nothing_is_told_where_everything_is_logged() -> Outcome<()> {
             "a tag key",
             "the right to read",
             "the right to append",
+            "a pairing's name",
+            "a group's name",
         ] {
             assert!(count(what) > 0, "{place}: {what}");
         }
@@ -376,6 +382,7 @@ fn functions(text: &str) -> Vec<Function> {
         }
         is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
         let bare = line.trim_start_matches("pub(super) ");
+        let bare = bare.trim_start_matches("pub ");
         let Some(rest) = bare.trim_start_matches("async ").strip_prefix("fn ") else {
             continue;
         };
@@ -417,23 +424,27 @@ fn reaching<'a>(all: &'a [Function], words: &[&str]) -> Vec<&'a str> {
     }
 }
 
-/// What programs wrote and printed is searched at the end of every test that starts them, in one place.
-#[test]
-fn every_test_that_starts_programs_ends_with_the_search() -> Outcome<()> {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+/// Test programs, each with the functions that stand in its files: all below a directory of tests. What stands in one that
+/// is called `common` belongs to each of them.
+fn test_programs(tests: &Path) -> Outcome<Vec<Vec<Function>>> {
     let machine = || Trouble::machine("the tests' own sources");
     let read = |directory: &Path| -> Outcome<Vec<PathBuf>> {
         let entries = std::fs::read_dir(directory).map_err(machine())?;
         let paths = entries.map(|entry| entry.map(|entry| entry.path()));
         paths.collect::<Result<_, _>>().map_err(machine())
     };
-    // What stands in one file, or in the files of one program.
+    let (shared, own): (Vec<_>, Vec<_>) = read(tests)?
+        .into_iter()
+        .partition(|path| path.ends_with("common"));
     let mut programs: Vec<Vec<Function>> = Vec::new();
-    for path in read(&tests)? {
-        let files = match path.is_dir() {
+    for path in own {
+        let mut files = match path.is_dir() {
             true => read(&path)?,
             false => vec![path],
         };
+        for common in &shared {
+            files.extend(read(common)?);
+        }
         let mut program = Vec::new();
         for file in files {
             program.extend(functions(
@@ -442,10 +453,14 @@ fn every_test_that_starts_programs_ends_with_the_search() -> Outcome<()> {
         }
         programs.push(program);
     }
+    Ok(programs)
+}
+
+/// How many tests reach one of `begins`; each of them has to reach one of `ends`.
+fn searched(programs: &[Vec<Function>], begins: &[&str], ends: &[&str]) -> usize {
     let mut seen = 0;
-    for program in &programs {
-        let begins = reaching(program, &["System::new(", "System::paired("]);
-        let ends = reaching(program, &[".settle()", ".finish()"]);
+    for program in programs {
+        let (begins, ends) = (reaching(program, begins), reaching(program, ends));
         for test in program.iter().filter(|function| function.is_test) {
             let name = test.name.as_str();
             if begins.contains(&name) {
@@ -454,12 +469,57 @@ fn every_test_that_starts_programs_ends_with_the_search() -> Outcome<()> {
             }
         }
     }
+    seen
+}
+
+/// How the outcome of either is kept, and how that is judged. In halves, so that this file passes.
+const FINISHED: &str = concat!(".finish()", ";");
+const SETTLED: &str = concat!(".settle()", ";");
+const JUDGED: &str = "Verdict::of(&";
+
+/// Whether what a search found is passed over: `settle` and `finish` fail by it.
+fn passes_over(function: &Function) -> bool {
+    let says = |word| function.body.contains(word);
+    says(FINISHED) || (says(SETTLED) && !says(JUDGED))
+}
+
+/// What programs wrote and printed is searched at the end of every test that starts them, in one place: here by a world, in
+/// the tests of one program alone by the place in which it runs.
+#[test]
+fn every_test_that_starts_programs_ends_with_the_search() -> Outcome<()> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let programs = test_programs(&own.join("tests"))?;
+    let begins = ["System::new(", "System::paired("];
+    let seen = searched(&programs, &begins, &[".settle()", ".finish()"]);
     assert!(seen > 20, "only {seen} tests start programs");
+    for function in programs.iter().flatten() {
+        let name = &function.name;
+        assert!(!passes_over(function), "{name} passes over what is found");
+    }
+    for (tests, at_least) in [
+        ("../hub/tests", 8),
+        ("../relay/tests", 14),
+        ("../app-core/cli/tests", 4),
+    ] {
+        let programs = test_programs(&own.join(tests))?;
+        let begins = ["CARGO_BIN_EXE_", "place.spawn()", "Hub::start("];
+        let seen = searched(&programs, &begins, &["Place::new(", "Place::with("]);
+        assert!(seen >= at_least, "only {seen} in {tests} start a program");
+    }
     // The reader is not blind.
     let text = "#[test]\nfn one() {\n    System::new(setup);\n    other();\n}\n\nfn other() {\n    x.finish()\n}\n";
     let program = functions(text);
     assert_eq!(reaching(&program, &["System::new("]), ["one"]);
     assert_eq!(reaching(&program, &[".finish()"]), ["other", "one"]);
     assert_eq!(reaching(&program, &[".settle()"]), [""; 0]);
+    for (body, is_passed_over) in [
+        (format!("let _ends = x{SETTLED}"), true),
+        (format!("let run = x{SETTLED}\n    {JUDGED}run)"), false),
+        ("let ends = x.settle()?;".to_owned(), false),
+        (format!("let _found = x{FINISHED}"), true),
+    ] {
+        let program = functions(&format!("fn one() {{\n    {body}\n}}\n"));
+        assert_eq!(passes_over(&program[0]), is_passed_over, "{body}");
+    }
     Ok(())
 }

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crashtest::oracle::{Ends, Verdict};
+use crashtest::oracle::Verdict;
 use crashtest::process::{Line, Role};
 use crashtest::system::{Setup, Stock, System};
 use crashtest::trouble::{Outcome, Trouble};
@@ -233,7 +233,7 @@ fn play(system: &mut System, case: Case, lies: &mut u64) -> Outcome<()> {
     }
     system.start(Role::App)?;
     order(system, Order::Mark)?;
-    let run = system.settle().map(|ends| without_answered(ends, case));
+    let run = system.settle();
     let notes = [system.notes(Role::Hub), system.notes(Role::App)];
     Verdict::with_notes(&run, &notes).expect_pass()?;
     let late = order(system, Order::Look)?.fresh_gone;
@@ -269,7 +269,8 @@ pub(crate) fn recorded(system: &mut System) -> Outcome<usize> {
     Ok(lines.iter().filter(whole).count())
 }
 
-/// The same processes go on with a relay that behaves: no lie has stopped any of their mailboxes for good.
+/// The same processes go on with a relay that behaves: no lie has stopped any of their mailboxes for good. (That none
+/// of them took its directory for an older one meanwhile is for the oracle.)
 pub(crate) fn come_back(system: &mut System) -> Outcome<()> {
     let what = "everything in order once the relay behaves";
     system.until(what, RETURN_PATIENCE, |system| {
@@ -281,22 +282,6 @@ pub(crate) fn come_back(system: &mut System) -> Outcome<()> {
         let good = status.standing == "good" && look.waiting == 0;
         Ok((done && good).then_some(()))
     })
-}
-
-/// What both ends said, without what the hub said of a relay that showed it a rollback: it is right to stop
-/// then, and took it back, as [`come_back`] has seen. What it says once the relay behaves stays.
-pub(crate) fn without_answered(mut ends: Ends, case: Case) -> Ends {
-    if !case.vice.accuses() {
-        return ends;
-    }
-    let of_hub = |line: &&Line| line.role == Role::Hub;
-    let last = ends.history.iter().filter(of_hub).map(|line| line.process);
-    let last = last.max();
-    ends.history.retain(|line| {
-        let earlier = line.role == Role::Hub && Some(line.process) != last;
-        !(earlier && line.event() == "standing")
-    });
-    ends
 }
 
 #[cfg(test)]

@@ -3,8 +3,10 @@
 //! it notices is counted where it arrives.
 //!
 //! The old one runs alone first, so that only what the relay holds can contradict it; then its peer comes. Where
-//! the relay still holds a last envelope of either, nothing new may leave an old log. Where it holds nothing,
-//! something may: that is the promise's limit, and the table says how much it was. This room judges what came
+//! the relay still holds a last envelope of either, nothing new may leave an old log, also once the relay has lost
+//! it again. Where it holds nothing,
+//! something may: that is the promise's limit, and the table says how much it was. Beside them today's directory is
+//! started at a relay that makes up such envelopes: nobody may believe it. This room judges what came
 //! of each case; it must never excuse what left a copy that could have been contradicted.
 
 mod play;
@@ -29,6 +31,8 @@ pub enum Old {
     AllButVault,
     /// Only the vault.
     Vault,
+    /// Nothing: it is today's.
+    Today,
 }
 
 /// What the relay holds.
@@ -42,6 +46,10 @@ pub enum Held {
     Spoken,
     /// Nothing.
     Empty,
+    /// As trimmed; and nothing any more once the old one has seen it.
+    Shown,
+    /// Everything; and it says that there is more, and makes up envelopes for that.
+    Forged,
 }
 
 /// Which heartbeat of the phone there was.
@@ -83,13 +91,25 @@ pub fn cases() -> Vec<Case> {
                     });
                 }
             }
+            all.push(Case {
+                whose,
+                old: Old::Whole,
+                held: Held::Shown,
+                beat,
+            });
         }
     }
+    all.extend([Role::Hub, Role::App].map(|whose| Case {
+        whose,
+        old: Old::Today,
+        held: Held::Forged,
+        beat: Beat::Before,
+    }));
     all
 }
 
-/// For the gate: of each whose and what, one at a relay that knows better or does not; and both ends as they were
-/// before a heartbeat that is un-answered.
+/// For the gate: of each whose and what, one at a relay that knows better or does not; both ends as they were
+/// before a heartbeat that is un-answered, and as the relay has shown them once; and both at one that makes things up.
 #[must_use]
 pub fn sample() -> Vec<Case> {
     use {Beat as B, Held as H, Old as O};
@@ -100,6 +120,10 @@ pub fn sample() -> Vec<Case> {
         (Role::App, O::Whole, H::Spoken, B::Before),
         (Role::App, O::AllButVault, H::Empty, B::Before),
         (Role::App, O::Vault, H::Trimmed, B::Before),
+        (Role::Hub, O::Whole, H::Shown, B::Before),
+        (Role::App, O::Whole, H::Shown, B::Before),
+        (Role::Hub, O::Today, H::Forged, B::Before),
+        (Role::App, O::Today, H::Forged, B::Before),
         (Role::Hub, O::Whole, H::Full, B::Behind),
         (Role::App, O::Whole, H::Full, B::Behind),
     ];
@@ -119,6 +143,8 @@ pub enum Noticed {
     AtStart,
     /// The relay contradicted it.
     Alone,
+    /// The relay did, and the next process did not know it any more.
+    Forgotten,
     /// The peer contradicted it.
     WithPeer,
     /// It was not: nothing was lost with the copy, and both ends are in step.
@@ -134,6 +160,7 @@ impl Noticed {
         match self {
             Self::AtStart => "at its start",
             Self::Alone => "by the relay",
+            Self::Forgotten => "FORGOTTEN",
             Self::WithPeer => "by the peer",
             Self::InStep => "is in step",
             Self::Never => "NEVER",
@@ -169,19 +196,30 @@ impl Row {
             Ok(met) => met,
             Err(why) => return Some(why.clone()),
         };
-        if met.noticed == Noticed::Never {
-            return Some("C8: it was never noticed, and the ends are not in step".to_owned());
-        }
-        if self.case.old == Old::Vault {
-            // Its log is today's: a vault that can be brought up to date is one that lost nothing.
-            return None;
-        }
-        if met.noticed == Noticed::InStep {
-            return Some("C8: an old log passes for today's".to_owned());
-        }
         let left = met.alone + met.with_peer;
-        (self.case.held != Held::Empty && left > 0)
-            .then(|| format!("C8: {left} new envelopes left it at a relay that knew better"))
+        let was_contradicted = self.case.held != Held::Empty;
+        match (self.case.old, met.noticed) {
+            (_, Noticed::Never) => {
+                Some("C8: it was never noticed, and the ends are not in step".to_owned())
+            }
+            (_, Noticed::Forgotten) => Some("C8: it was noticed, and is not kept".to_owned()),
+            // It loses nothing to a lie, and goes on under it.
+            (Old::Today, Noticed::InStep) => {
+                (met.alone == 0).then(|| "C8: a lie kept everything from leaving".to_owned())
+            }
+            (Old::Today, _) => Some("C8: a relay's word was taken for a proof".to_owned()),
+            // Its log is today's: a vault that can be brought up to date is one that lost nothing.
+            (Old::Vault, Noticed::InStep) => None,
+            // Any other is of no use to the first step that needs it.
+            (Old::Vault, Noticed::AtStart | Noticed::Alone) => (left > 0)
+                .then(|| format!("C8: {left} new envelopes left it before it was of no use")),
+            (Old::Vault, Noticed::WithPeer) => {
+                Some("C8: an old vault went on until the peer spoke".to_owned())
+            }
+            (_, Noticed::InStep) => Some("C8: an old log passes for today's".to_owned()),
+            _ => (was_contradicted && left > 0)
+                .then(|| format!("C8: {left} new envelopes left it at a relay that knew better")),
+        }
     }
 
     /// One object.
@@ -207,6 +245,7 @@ impl Case {
             Old::Whole => "all",
             Old::AllButVault => "all but the vault",
             Old::Vault => "the vault",
+            Old::Today => "nothing",
         }
     }
 
@@ -216,6 +255,8 @@ impl Case {
             Held::Trimmed => "trimmed",
             Held::Spoken => "peer only",
             Held::Empty => "empty",
+            Held::Shown => "shown",
+            Held::Forged => "forged",
         }
     }
 
@@ -284,7 +325,9 @@ pub fn table(rows: &[Row]) -> String {
     }
     out.push_str(
         "\nLeft: envelopes that were new, counted at the relay, before and after it noticed. Heartbeat: whether the \
-         phone's first one\nwas answered before the copy was made, or was said behind it, on all five lines.\n",
+         phone's first one\nwas answered before the copy was made, or was said behind it, on all five lines. Shown: trimmed, and emptied once \
+         it was\nnoticed; then it starts again, and its peer comes. Forged: today's directory at a relay that makes up \
+         heads and envelopes.\n",
     );
     out
 }
@@ -375,8 +418,29 @@ mod tests {
         assert!(row(Old::Whole, H::Empty, N::WithPeer, 3).broken().is_none());
         assert!(row(Old::Whole, H::Empty, N::Never, 0).broken().is_some());
         assert!(row(Old::Whole, H::Empty, N::InStep, 0).broken().is_some());
+        assert!(row(Old::Whole, H::Shown, N::Alone, 0).broken().is_none());
+        assert!(row(Old::Whole, H::Shown, N::Alone, 1).broken().is_some());
+        assert!(
+            row(Old::Whole, H::Shown, N::Forgotten, 0)
+                .broken()
+                .is_some()
+        );
+        for noticed in [N::AtStart, N::Alone] {
+            assert!(row(Old::Vault, H::Full, noticed, 0).broken().is_none());
+            assert!(row(Old::Vault, H::Full, noticed, 1).broken().is_some());
+        }
         assert!(row(Old::Vault, H::Full, N::InStep, 5).broken().is_none());
+        assert!(row(Old::Vault, H::Full, N::WithPeer, 0).broken().is_some());
+        assert!(
+            row(Old::Vault, H::Full, N::WithPeer, 100)
+                .broken()
+                .is_some()
+        );
         assert!(row(Old::Vault, H::Full, N::Never, 0).broken().is_some());
+        assert!(row(Old::Today, H::Forged, N::InStep, 7).broken().is_none());
+        for (noticed, left) in [(N::InStep, 0), (N::Alone, 0), (N::Alone, 7), (N::Never, 7)] {
+            assert!(row(Old::Today, H::Forged, noticed, left).broken().is_some());
+        }
         let mut unplayed = row(Old::Whole, H::Full, N::Alone, 0);
         unplayed.met = Err("no world".to_owned());
         assert!(unplayed.broken().is_some());
@@ -385,7 +449,7 @@ mod tests {
     #[test]
     fn all_cases_are_there_once() {
         let all = cases();
-        assert_eq!(all.len(), 48);
+        assert_eq!(all.len(), 48 + 4 + 2);
         for (at, case) in all.iter().enumerate() {
             assert!(!all[..at].contains(case), "{case:?}");
         }

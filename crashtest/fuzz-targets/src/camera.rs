@@ -232,7 +232,7 @@ impl HandedOut {
         recording.chunks.extend(recording.segmenter.finish());
         let bytes = whole(&recording.chunks);
         // Our reader is one of H.264 alone.
-        if recording.pictures == 0 || !recording.track.codec.is_decodable() {
+        if recording.pictures == 0 || !matches!(recording.track.codec, VideoCodec::H264(_)) {
             return;
         }
         let clip = Clip::read(bytes.as_slice()).expect("what was handed out can be read");

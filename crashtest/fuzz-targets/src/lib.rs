@@ -65,12 +65,16 @@ targets! {
         "wire::{Certificate, Invitation}::decode and their texts";
     address, 512, relay_wire::address, "relay addresses and the texts of ids",
         "relay_client::RelayAddress, texts of wire's ids";
+    raw_key, 256, relay_wire::raw_key, "the raw key that a peer shows in TLS",
+        "relay_client::rpk::{ed25519_key, judge}";
     offer, 2048, offer::offer, "the texts of a pairing code and of a device's secret",
         "journal::Offer::from_text, journal::DeviceSecret::from_text";
     lan, 1500, lan::datagram, "datagrams by which a phone finds a hub that pairs",
         "pairing_lan::{Browser, Responder}";
     pairing_message, 24577, pairing::message, "messages of a pairing",
         "journal::PairingMessage::decode";
+    pairing_stream, 4096, pairing::stream, "the stream of a pairing's messages, each behind its length",
+        "hub::pairing::messages_in";
     pairing_hub, 4096, pairing::hub, "requests and proofs to a hub that pairs",
         "journal::HubPairing";
     pairing_app, 4096, pairing::app, "answers to a phone that pairs",
@@ -123,6 +127,8 @@ targets! {
         "hub::control::read_answer, and what each command shows of it";
     metrics_request, 1024, settings::metrics_request, "requests to a hub's page of metrics",
         "hub::metrics::judge";
+    person_score, 64, settings::person_score, "what a program answers that hints at persons",
+        "hub::person::Score::parse";
     json_line, 8192, settings::json_line, "lines of JSON that one program reads of another",
         "serde_json, a line";
     mp4, 65536, media::mp4, "MP4 files, and the clip that is made of them",

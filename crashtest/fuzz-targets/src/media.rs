@@ -72,6 +72,9 @@ pub(crate) fn avc(data: &[u8]) {
             Ok(config) => {
                 assert!(data.len() <= AVC_CONFIG_BYTES_MAX);
                 assert_eq!(&config.record()[..], data);
+                // It reads the parameter sets.
+                let codec = VideoCodec::H264(config);
+                assert_ne!(codec.undecodable(), Some(""));
             }
             Err(error) => assert!(!error.to_string().is_empty()),
         }

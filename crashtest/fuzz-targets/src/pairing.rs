@@ -1,5 +1,5 @@
-//! The messages of a pairing: decoded, and heard by a hub that offers and by a phone that has asked; and before them
-//! the question for a code by the secret that is printed on a device.
+//! The messages of a pairing: read off a stream, decoded, and heard by a hub that offers and by a phone that has asked; and
+//! before them the question for a code by the secret that is printed on a device.
 //!
 //! Whoever stands beside the hub may say any of it. What is refused leaves the disk as it was; what is
 //! accepted is the honest message, because each carries a MAC or a proof over all of it.
@@ -28,6 +28,36 @@ pub(crate) fn message(data: &[u8]) {
             assert_eq!(again.encode(), spelt);
         }
         Err(error) => assert!(matches!(error, PairingError::Malformed(_))),
+    }
+}
+
+/// A stream of messages, each behind its length: they come out as they went in, and of one that is longer than any may be
+/// nothing is read but that.
+pub(crate) fn stream(data: &[u8]) {
+    let (messages, is_broken) = hub::pairing::messages_in(data);
+    let mut rest = data;
+    for message in &messages {
+        let next = next_in(rest).expect("a message that was read is there");
+        assert_eq!(message, next.0);
+        rest = next.1;
+    }
+    if is_broken {
+        assert!(!rest.is_empty() && next_in(rest).is_none());
+    } else {
+        assert!(rest.is_empty() || messages.len() == MESSAGES_MAX);
+    }
+}
+
+/// Messages that a hub hears on one connection.
+const MESSAGES_MAX: usize = 4;
+
+/// The message with which a stream begins, and what stands behind it; `None` if not all of it is there.
+fn next_in(stream: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = stream.split_first_chunk()?;
+    let length = u32::from_be_bytes(*length) as usize;
+    match length > PAIRING_MESSAGE_BYTES_MAX {
+        true => rest.split_at_checked(0),
+        false => rest.split_at_checked(length),
     }
 }
 

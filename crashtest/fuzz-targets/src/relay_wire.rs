@@ -1,7 +1,7 @@
-//! What hub, app and relay say to each other on the wire: frames, credentials, addresses, and what the
-//! relay's answers do to the state machines of its clients.
+//! What hub, app and relay say to each other on the wire: frames, credentials, addresses, the keys that they show in TLS,
+//! and what the relay's answers do to the state machines of its clients.
 
-use relay_client::RelayAddress;
+use relay_client::{RelayAddress, rpk};
 use wire::codec::Reader;
 use wire::envelope::Envelope;
 use wire::frame::kind;
@@ -125,6 +125,33 @@ pub(crate) fn address(data: &[u8]) {
     id!(DeviceId RelayId ReceiveId SendId Digest);
 }
 
+/// A SubjectPublicKeyInfo of Ed25519 in front of the key (RFC 8410, section 4).
+const RAW_KEY: [u8; 12] = [
+    0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
+];
+
+/// The raw key that a peer shows in TLS has one spelling, and nothing stands beside it: any bytes, and a sound one that was
+/// changed.
+pub(crate) fn raw_key(data: &[u8]) {
+    let mut input = Input::new(data);
+    let beside = input.below(3);
+    let pinned = DeviceId([7; 32]);
+    let mut changed = [&RAW_KEY[..], pinned.as_bytes()].concat();
+    input.edit(&mut changed);
+    for spki in [data, &changed[..]] {
+        let key = rpk::ed25519_key(spki);
+        let spelt = key.map(|key| [&RAW_KEY[..], key.as_bytes()].concat());
+        let is_one = spki.len() == RAW_KEY.len() + 32 && spki.starts_with(&RAW_KEY);
+        assert_eq!(spelt.as_deref(), is_one.then_some(spki));
+        let shown = vec![spki; beside + 1];
+        let (let_in, believed) = rpk::judge(&shown, Some(pinned));
+        assert_eq!(let_in, is_one && beside == 0);
+        assert_eq!(believed, let_in && key == Some(pinned));
+        assert_eq!(rpk::judge(&shown, None), (let_in, let_in));
+    }
+    assert_eq!(rpk::judge(&[], None), (false, false));
+}
+
 /// A relay that says what it likes, in frames: sender, receiver and mailbox keep their invariants.
 pub(crate) fn relay_answers(data: &[u8]) {
     let mut input = Input::new(data);
@@ -184,7 +211,7 @@ fn hear(
         Frame::ReceiveState { state, .. } => {
             let _standing = receiver.handle_state(state);
         }
-        Frame::Receipt { head, .. } => sender.handle_receipt(*head),
+        Frame::Receipt { head, .. } => sender.handle_receipt(*head, now_ms),
         Frame::Conflict { stored, .. } => sender.handle_conflict(*stored, now_ms),
         Frame::NotNext { .. } => sender.handle_not_next(now_ms),
         Frame::OverQuota {
@@ -264,6 +291,15 @@ fn go_on(sender: &mut Sender, now_ms: u64, how: u8) {
                 0 => sender.handle_sent(seq, Digest([how; 32]), 512),
                 _ => sender.handle_missing(seq),
             }
+        }
+        Some(Need::Stored(evidence)) => {
+            assert!(evidence.relay().seq.is_some() && !sender.is_sending());
+            match how & 7 {
+                7 => sender.handle_proof(),
+                _ => sender.handle_evidence_dismissed(now_ms),
+            }
+            let asks = matches!(sender.poll_need(now_ms), Some(Need::Stored(_)));
+            assert!(!asks, "judged twice");
         }
         Some(Need::Attach) | None => {}
     }

@@ -38,6 +38,14 @@ pub fn of(target: &str) -> Vec<Seed> {
         "relay_answers" => relay_answers(),
         "credential" => credentials(),
         "address" => addresses(),
+        // A key by itself; then a sound one: as it is, with another one beside it, and changed.
+        "raw_key" => programs(&[
+            b"0*0\x05\x06\x03+ep\x03!\0a key of Ed25519, 32 bytes of it",
+            b"\0\0",
+            b"\0\x01",
+            b"\0\0\x01\0\x08\x01",
+            b"\0\0\x02\0\x2b",
+        ]),
         "offer" => texts(&[
             "SECLUSO1:",
             "SECLUSO1:AAAAAA",
@@ -50,6 +58,12 @@ pub fn of(target: &str) -> Vec<Seed> {
             programs(&sound)
         }
         "pairing_message" => pairing_messages(),
+        // Two short ones; one that is too long, with more behind it; one and a half.
+        "pairing_stream" => programs(&[
+            b"\0\0\0\x02hi\0\0\0\0",
+            b"\xff\xff\xff\xff\0\0\0\x01x",
+            b"\0\0\0\x01x\0\0\0\x09half",
+        ]),
         "pairing_hub" | "pairing_app" => moments(),
         "envelope" | "mls_hub" | "mls_app" => lines(),
         "wrap_body" => [lines(), covers()].concat(),
@@ -103,6 +117,7 @@ pub fn of(target: &str) -> Vec<Seed> {
             "GET /metrics HTTP/1.1\r\nhost: camera.example\r\n\r\n",
             "POST /metrics HTTP/1.0\r\n\r\nbody",
         ]),
+        "person_score" => texts(&["0.834\n", "1", "-0", "1e-3", "nan", "1.01", "a person"]),
         "command_stream" => camera::command_streams(),
         "rtsp_frames" => camera::rtsp_frames(),
         "codec_configs" => camera::codec_configs(),

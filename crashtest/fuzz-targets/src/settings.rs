@@ -1,5 +1,5 @@
-//! What people and other programs write: configuration files, the file with a device's secret, and the questions
-//! and answers of the control sockets, requests to the page of metrics.
+//! What people and other programs write: configuration files, the file with a device's secret, the questions and answers
+//! of the control sockets, requests to the page of metrics, and what a program says that hints at persons.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,6 +7,7 @@ use std::path::Path;
 use hub::camera::SourceConfig;
 use hub::config::CAMERAS_MAX;
 use hub::control::Request;
+use hub::person::Score;
 use hub::{cli, control, metrics, pairing, phones, retained, secret, status};
 use journal::DEVICE_SECRET_BYTES;
 use serde_json::Value;
@@ -144,4 +145,16 @@ pub(crate) fn metrics_request(data: &[u8]) {
             "{status}"
         ),
     }
+}
+
+/// What a program answers that hints at persons: a number from 0 to 1, or nothing that anybody goes by.
+pub(crate) fn person_score(data: &[u8]) {
+    let score = Score::parse(data);
+    let most = Score::new(100).expect("it is in percent");
+    assert!(score.is_none_or(|score| (Score::NONE..=most).contains(&score)));
+    // How a program ends its lines is its own.
+    assert_eq!(Score::parse(&[b" ", data, b"\r\n"].concat()), score);
+    let percent = data.first().copied().unwrap_or_default() % 101;
+    let spelt = (f64::from(percent) / 100.0).to_string();
+    assert_eq!(Score::parse(spelt.as_bytes()), Score::new(percent));
 }

@@ -117,7 +117,7 @@ fn times(found: &Value) -> BTreeMap<u64, Duration> {
 mod tests {
     use super::*;
     use crate::read::tests::{cut, foreign, twice};
-    use crate::{Player, Seen, Want};
+    use crate::{Player, Seen};
 
     #[test]
     fn ffmpeg_is_content_with_a_good_film_and_not_with_one_that_is_cut_or_runs_back() {
@@ -131,7 +131,7 @@ mod tests {
             name: "a film".to_owned(),
             bytes,
             mime: String::new(),
-            want: Want::from(&seen),
+            want: seen.want(seen.lasts, seen.picture),
         };
         decode(&film(foreign())).expect("a good one");
         for bytes in [cut(), twice(), b"no film".to_vec()] {

@@ -8,8 +8,9 @@
 //! ```
 //!
 //! A test says what a [`Film`] should be, from what went into it ([`Want`]), and each judge compares that with what it
-//! finds. This crate is for tests alone. It knows none of our code, and must never pass what it did not look at: a test
-//! asks first whether the judge [is here](Player::is_here), which says so if not.
+//! finds. This crate is for tests alone. It knows none of our code, and must never take from a film itself how long that
+//! should last, nor pass what it did not look at: a test asks first whether the judge [is here](Player::is_here), which says
+//! so if not.
 #![forbid(unsafe_code)]
 
 mod browser;
@@ -22,8 +23,8 @@ use std::time::Duration;
 
 pub use browser::play;
 pub use ffmpeg::decode;
-pub use presence::Player;
-pub use read::{Seen, read};
+pub use presence::{Player, here_or_said};
+pub use read::{Seen, Stretch, longest_stretch, read};
 
 /// The longest piece of sound that our clips have: 1,024 samples at 8 kHz.
 const SOUND_PIECE: Duration = Duration::from_millis(128);
@@ -54,18 +55,6 @@ pub struct Want {
     pub picture: Duration,
     /// How long the sound lasts, if there is any.
     pub sound: Option<Duration>,
-}
-
-impl From<&Seen> for Want {
-    /// What one judge has seen is what the others should see: for films whose source is not at hand.
-    fn from(seen: &Seen) -> Self {
-        Self {
-            pictures: seen.pictures,
-            lasts: seen.lasts,
-            picture: seen.picture,
-            sound: seen.sound,
-        }
-    }
 }
 
 /// Why a film is refused.

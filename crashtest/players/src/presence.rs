@@ -1,7 +1,7 @@
-//! Whether a judge is installed, and what is said if not.
+//! Whether a judge is installed, or what else a test wants of others, and what is said if not.
 //!
 //! A test that could not judge must never look like one that did: it is `NOT COVERED`, and where `cargo xtask test` can
-//! install the judge and nobody would read that (CI as root) it fails.
+//! install what is missing and nobody would read that (CI as root) it fails.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -46,19 +46,28 @@ impl Player {
     /// It is missing where it had to be installed: in CI (`CI=true`), as root.
     #[must_use]
     pub fn is_here(self, test: &str) -> bool {
-        if self.program().is_some() {
-            return true;
-        }
-        let name = self.names()[0];
-        let is_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
-        assert!(
-            !(is_ci && rustix::process::geteuid().is_root()),
-            "{name} is not installed; `cargo xtask setup` installs it"
-        );
-        // The test runner hides what a passing test prints; this is not to be hidden.
-        let line = format!("\nNOT COVERED: {test}: {name} is not installed\n");
-        // Whoever closed stderr does not read it either.
-        let _said = std::io::stderr().write_all(line.as_bytes());
-        false
+        here_or_said(self.names()[0], self.program().is_some(), test)
     }
+}
+
+/// What [`Player::is_here`] does, for whatever else `cargo xtask setup` installs for tests: `name` is for people, and
+/// whoever asks has seen whether it is there.
+///
+/// # Panics
+/// As [`Player::is_here`].
+#[must_use]
+pub fn here_or_said(name: &str, is_here: bool, test: &str) -> bool {
+    if is_here {
+        return true;
+    }
+    let is_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
+    assert!(
+        !(is_ci && rustix::process::geteuid().is_root()),
+        "{name} is not installed; `cargo xtask setup` installs it"
+    );
+    // The test runner hides what a passing test prints; this is not to be hidden.
+    let line = format!("\nNOT COVERED: {test}: {name} is not installed\n");
+    // Whoever closed stderr does not read it either.
+    let _said = std::io::stderr().write_all(line.as_bytes());
+    false
 }

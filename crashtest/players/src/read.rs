@@ -2,6 +2,7 @@
 //!
 //! It is pure.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use re_mp4::{Mp4, Track, TrackKind, TrafBox, TrunBox};
@@ -55,6 +56,18 @@ impl Seen {
             sound: sound.map(|sound| sound.lasts),
             holes: pictures.holes,
         })
+    }
+
+    /// What the other judges should see: as many pictures and as much sound as this one. How long it lasts, and the longest
+    /// picture of it, is for somebody to say who knows what was sent.
+    #[must_use]
+    pub fn want(&self, lasts: Duration, picture: Duration) -> Want {
+        Want {
+            pictures: self.pictures,
+            lasts,
+            picture,
+            sound: self.sound,
+        }
     }
 }
 
@@ -149,22 +162,25 @@ fn ticks_to_time(ticks: u64, timescale: u64) -> Duration {
 }
 
 impl Film {
-    /// A film of whose source nothing is at hand: for all others it should be what `re_mp4` sees in it. Without `mime`
-    /// that is made of what the reader calls its codec; such a film is silent.
+    /// A film as it was received, which should be what was sent: `want`. Without `mime` that is made of what `re_mp4` calls
+    /// its codec; such a film is silent.
     ///
     /// # Errors
     /// [`Fault::Refused`].
-    pub fn found(name: &str, bytes: Vec<u8>, mime: Option<&str>) -> Result<Self, Fault> {
-        let refused = |said| Fault::Refused {
-            judge: JUDGE,
-            film: name.to_owned(),
-            said,
-        };
-        let seen = Seen::of(&bytes).map_err(refused)?;
+    pub fn received(
+        name: &str,
+        bytes: Vec<u8>,
+        mime: Option<&str>,
+        want: Want,
+    ) -> Result<Self, Fault> {
         let mime = match mime {
             Some(mime) => mime.to_owned(),
             None => {
-                let codec = codec(&bytes).ok_or_else(|| refused("a strange codec".to_owned()))?;
+                let codec = codec(&bytes).ok_or_else(|| Fault::Refused {
+                    judge: JUDGE,
+                    film: name.to_owned(),
+                    said: "a strange codec".to_owned(),
+                })?;
                 format!("video/mp4; codecs=\"{codec}\"")
             }
         };
@@ -172,48 +188,59 @@ impl Film {
             name: name.to_owned(),
             bytes,
             mime,
-            want: Want::from(&seen),
+            want,
         })
     }
+}
 
-    /// The longest stretch without a hole, as a film of its own. Live pictures may be lost on the way; a player then goes on
-    /// behind the hole, and has dropped the picture that it jumps from.
-    ///
-    /// # Errors
-    /// [`Fault::Refused`].
-    pub fn longest_stretch(&self) -> Result<Self, Fault> {
-        let refused = |said: &str| Fault::refused(JUDGE, self, said);
-        let mp4 = Mp4::read_bytes(&self.bytes).map_err(|error| refused(&error.to_string()))?;
-        let mut tracks = mp4.tracks().values();
-        let video = tracks.find(|track| track.kind == Some(TrackKind::Video));
-        let video = video.ok_or_else(|| refused("it has no video track"))?;
-        let parts = parts(&self.bytes);
-        let (init, fragments) = parts
-            .split_first()
-            .ok_or_else(|| refused("it has nothing"))?;
-        let mut stretches: Vec<(u64, Vec<u8>)> = Vec::new();
-        let mut ends = None;
-        for (fragment, moof) in fragments.iter().zip(&mp4.moofs) {
-            let mut trafs = moof.trafs.iter();
-            let traf = trafs.find(|traf| traf.tfhd.track_id == video.track_id);
-            let Some((traf, tfdt)) = traf.and_then(|traf| Some((traf, traf.tfdt.as_ref()?))) else {
-                return Err(refused("a fragment has no picture, or no time"));
+/// A part of a film in which no picture is missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// The part as a film of its own.
+    pub bytes: Vec<u8>,
+    /// Which fragments of the whole it has, counted from zero.
+    pub fragments: Range<usize>,
+}
+
+/// The longest stretch of a film without a hole. Live pictures may be lost on the way; a player then goes on behind the
+/// hole, and has dropped the picture that it jumps from.
+///
+/// # Errors
+/// In the reader's words, or what it has found.
+pub fn longest_stretch(bytes: &[u8]) -> Result<Stretch, String> {
+    let mp4 = Mp4::read_bytes(bytes).map_err(|error| error.to_string())?;
+    let mut tracks = mp4.tracks().values();
+    let video = tracks.find(|track| track.kind == Some(TrackKind::Video));
+    let video = video.ok_or("it has no video track")?;
+    let parts = parts(bytes);
+    let (init, fragments) = parts.split_first().ok_or("it has nothing")?;
+    let mut stretches: Vec<(u64, Stretch)> = Vec::new();
+    let mut ends = None;
+    for (number, (fragment, moof)) in fragments.iter().zip(&mp4.moofs).enumerate() {
+        let mut trafs = moof.trafs.iter();
+        let traf = trafs.find(|traf| traf.tfhd.track_id == video.track_id);
+        let Some((traf, tfdt)) = traf.and_then(|traf| Some((traf, traf.tfdt.as_ref()?))) else {
+            return Err("a fragment has no picture, or no time".to_owned());
+        };
+        let at = tfdt.base_media_decode_time;
+        if ends != Some(at) {
+            let stretch = Stretch {
+                bytes: init.to_vec(),
+                fragments: number..number,
             };
-            let at = tfdt.base_media_decode_time;
-            if ends != Some(at) {
-                stretches.push((0, init.to_vec()));
-            }
-            let ticks = Run::of(traf).ticks;
-            ends = Some(at + ticks);
-            if let Some((lasts, bytes)) = stretches.last_mut() {
-                *lasts += ticks;
-                bytes.extend_from_slice(fragment);
-            }
+            stretches.push((0, stretch));
         }
-        let longest = stretches.into_iter().max_by_key(|(ticks, _)| *ticks);
-        let (_, bytes) = longest.ok_or_else(|| refused("it has no fragment"))?;
-        Self::found(&self.name, bytes, Some(&self.mime))
+        let ticks = Run::of(traf).ticks;
+        ends = Some(at + ticks);
+        if let Some((lasts, stretch)) = stretches.last_mut() {
+            *lasts += ticks;
+            stretch.bytes.extend_from_slice(fragment);
+            stretch.fragments.end = number + 1;
+        }
     }
+    let longest = stretches.into_iter().max_by_key(|(ticks, _)| *ticks);
+    let (_, stretch) = longest.ok_or("it has no fragment")?;
+    Ok(stretch)
 }
 
 /// What the reader calls the codec of the pictures.
@@ -280,7 +307,7 @@ pub(crate) mod tests {
     }
 
     /// Fragments whose pictures last as long as is said, one picture each, of the camera of the committed clip.
-    fn film_of(times: &[(u64, u32)]) -> Film {
+    fn film_of(times: &[(u64, u32)]) -> Vec<u8> {
         let foreign = foreign();
         let mut bytes = parts(&foreign)[0].to_vec();
         let put = |out: &mut Vec<u8>, kind: &[u8; 4], body: &[u8]| {
@@ -309,7 +336,7 @@ pub(crate) mod tests {
             put(&mut moof, b"mdat", &[1, 2, 3]);
             bytes.extend(moof);
         }
-        Film::found("made", bytes, None).expect("sound boxes")
+        bytes
     }
 
     #[test]
@@ -322,14 +349,32 @@ pub(crate) mod tests {
             (1_852, 512),
             (9_000, 512),
         ]);
-        let seen = Seen::of(&film.bytes).expect("sound");
+        let seen = Seen::of(&film).expect("sound");
         assert_eq!((seen.pictures, seen.holes), (5, 2));
         assert_eq!(seen.lasts, ticks_to_time(9_412, 12_800));
         assert_eq!(seen.picture, Duration::from_millis(50));
-        let stretch = film.longest_stretch().expect("there is one");
+        let stretch = longest_stretch(&film).expect("there is one");
+        assert_eq!(stretch.fragments, 1..4);
         let seen = Seen::of(&stretch.bytes).expect("sound");
         assert_eq!((seen.pictures, seen.holes), (3, 0));
-        assert_eq!(stretch.want.lasts, Duration::from_millis(130));
+        assert_eq!(seen.lasts, Duration::from_millis(130));
+        assert!(longest_stretch(b"no film").is_err());
+    }
+
+    /// How long it should last is not taken from the film, so one that says another time is refused.
+    #[test]
+    fn a_film_whose_times_are_wrong_is_refused() {
+        // Three pictures of 40 ms, as the camera made them, and the same at half the speed.
+        let good = film_of(&[(0, 512), (512, 512), (1_024, 512)]);
+        let slow = film_of(&[(0, 1_024), (1_024, 1_024), (2_048, 1_024)]);
+        let ms = Duration::from_millis;
+        for (bytes, is_good) in [(good, true), (slow, false)] {
+            let seen = Seen::of(&bytes).expect("sound boxes");
+            let want = seen.want(ms(120), ms(40));
+            let film = Film::received("made", bytes, None, want).expect("a codec");
+            assert!(film.mime.contains("avc1"), "{}", film.mime);
+            assert_eq!(read(&film).is_ok(), is_good);
+        }
     }
 
     #[test]

@@ -12,8 +12,8 @@
 //! The public interface is: [`recording`] and [`conversation`] (real programs, recorded), [`steps`] (a trace as a
 //! story), [`states`] (moments and fates), [`check`] (a start, and what it must explain), [`command`]
 //! and [`any`] (the same for somebody else's program), [`ends`] (both ends after a crash of one), [`heads`]
-//! (what all states must have in common), [`sweep`] (all of it, with a report), and [`strace`] (whether the
-//! recorder missed anything).
+//! (what all states must have in common), [`sweep`] (all of it, with a report), [`strace`] (whether the
+//! recorder missed anything), and [`words`] (for which of them a sync matters).
 
 pub mod any;
 pub mod check;
@@ -32,3 +32,4 @@ pub mod steps;
 pub mod strace;
 pub mod sweep;
 pub mod tree;
+pub mod words;

@@ -84,8 +84,8 @@ pub struct Finding {
     pub seeds: u64,
     /// The seed that broke its promise, and what was seen.
     pub seen: Option<(u64, String)>,
-    /// How many seeds before that broke another promise.
-    pub others: BTreeMap<&'static str, u64>,
+    /// How many seeds before that broke another promise, and what the first of them showed.
+    pub others: BTreeMap<&'static str, (u64, String)>,
     /// What the same seed breaks without the bug.
     pub without: Option<Broken>,
     /// Time to detection.
@@ -112,8 +112,12 @@ impl fmt::Display for Finding {
         if let Some((seed, what)) = &self.seen {
             write!(f, "  seed {seed}: {what:.110}")?;
         }
-        for (promise, count) in &self.others {
-            write!(f, "  ({count} broke {promise})")?;
+        for (promise, (count, first)) in &self.others {
+            write!(f, "  ({count} broke {promise}")?;
+            match self.caught() {
+                true => f.write_str(")")?,
+                false => write!(f, ": {first:.200})")?,
+            }
         }
         match &self.without {
             None => Ok(()),
@@ -187,7 +191,10 @@ pub fn find(trial: &Trial, promise: &'static str, pair: &Pair) -> Finding {
                 finding.seen = Some((seed, broken.what));
                 return finding;
             }
-            Err(broken) => *finding.others.entry(broken.promise).or_default() += 1,
+            Err(broken) => {
+                let seen = finding.others.entry(broken.promise);
+                seen.or_insert((0, broken.what)).0 += 1;
+            }
             Ok(()) => {}
         }
     }

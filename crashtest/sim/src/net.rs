@@ -60,6 +60,8 @@ pub enum Up {
     AttachReceive(ReceiveId, Seq),
     /// Holds everything through here.
     Trim(SendId, Seq),
+    /// Wants to see what lies under this number of a mailbox that it writes.
+    Fetch(SendId, Seq),
 }
 
 /// From the relay to hub or app.
@@ -79,6 +81,8 @@ pub enum Down {
     ReceiveState(ReceiveState),
     /// An envelope.
     Deliver(Seq, Bytes),
+    /// Answer to [`Up::Fetch`].
+    Stored(Seq, Option<Bytes>),
 }
 
 /// An answer of the relay.
@@ -100,7 +104,9 @@ impl Up {
     #[must_use]
     pub fn stream(&self) -> Stream {
         match self {
-            Up::AttachSend(mailbox) | Up::Append { mailbox, .. } => (*mailbox, 0),
+            Up::AttachSend(mailbox) | Up::Append { mailbox, .. } | Up::Fetch(mailbox, _) => {
+                (*mailbox, 0)
+            }
             Up::AttachReceive(mailbox, _) => (mailbox.send_id(), 1),
             Up::Trim(mailbox, _) => (*mailbox, 1),
         }

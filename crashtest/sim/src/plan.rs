@@ -176,6 +176,11 @@ pub enum What {
         /// Whose.
         who: Who,
     },
+    /// Its process is stopped and started again.
+    Restart {
+        /// Whose.
+        who: Who,
+    },
 }
 
 /// A step and its time.
@@ -215,6 +220,12 @@ pub enum Flavour {
     GoesBack(Who),
     /// So does the hub's, which is out of reach then and records past where it had been.
     GoesOn,
+    /// So does the hub's while its phone is away; the relay shows it, then loses its disk, and the hub starts again.
+    ShownOnce,
+    /// So does the phone's while the relay has lost its disk: nobody but its hub can tell it so.
+    Unshown,
+    /// The relay shows heads above everything, with envelopes that it makes up for them.
+    Invents,
     /// The hub's clock is set back to where it stood when the event before began.
     ClockGoesBack,
     /// The hub is out of reach whenever an event ends, and hears of it in the middle of the next.
@@ -409,6 +420,28 @@ impl Plan {
                     let what = record(&mut dice);
                     step(21_000 + n * 1_500, what);
                 }
+            }
+            Flavour::ShownOnce => {
+                let who = Who::Hub;
+                let (phone, for_ms) = (Who::App, 60_000);
+                step(19_000, What::Break { who: phone, for_ms });
+                step(20_000, What::OldDisk { who });
+                step(24_000, What::Amnesia);
+                step(24_500, What::Restart { who });
+                let what = record(&mut dice);
+                step(27_000, what);
+            }
+            Flavour::Unshown => {
+                let (who, for_ms) = (Who::App, 6_000);
+                step(18_000, What::Break { who, for_ms });
+                step(18_500, What::Amnesia);
+                let what = record(&mut dice);
+                step(19_000, what);
+                step(22_500, What::OldDisk { who });
+            }
+            Flavour::Invents => {
+                let (lie, for_ms) = (Lie::InventHead, 20_000);
+                step(0, What::Lie { lie, for_ms });
             }
             Flavour::ClockGoesBack => {
                 for n in 1..events {

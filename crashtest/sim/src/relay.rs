@@ -164,6 +164,29 @@ impl Relay {
                 self.pump(mailbox, &mut answers)?;
                 Ok(answers)
             }
+            Up::Fetch(mailbox, seq) => {
+                let stored = store.fetch(&mailbox, seq)?;
+                let shown = match (lie, stored) {
+                    // An envelope of the mailbox's past under this number, or something of its own.
+                    (Some(Lie::InventHead), None) => {
+                        let old = Seq(1 + self.dice.below(seq.0));
+                        let past = self.history.get(&(mailbox, old)).cloned();
+                        Some(past.unwrap_or_else(|| Bytes::from_static(&[1; 512])))
+                    }
+                    (Some(Lie::OtherDigest), Some(stored)) => {
+                        let mut changed = stored.to_vec();
+                        let at = self.dice.below(changed.len() as u64);
+                        changed[at as usize] ^= 1;
+                        Some(changed.into())
+                    }
+                    (_, stored) => stored,
+                };
+                Ok(vec![Answer {
+                    to: who,
+                    mailbox,
+                    down: Down::Stored(seq, shown),
+                }])
+            }
             Up::Trim(mailbox, through) => {
                 while store.trim(&mailbox, through)? == Progress::More {}
                 drop(store.commit()?);

@@ -8,26 +8,30 @@
 //!
 //! ```text
 //! life    record, crash, idle, sync, heartbeat, command, pair, remove, delete on the very cores that the programs run
+//! dying   what a process leaves that dies in the middle of a sync
 //! peep    copies from within a step, while a vault changes
 //! books   what is true at each step
 //! judge   what each copy opened, compared with what it may open
+//! sought  secrets that may be in no copy, by their values
 //! classes live sessions, pictures and notifications, each class by itself
 //! tally   that in numbers
 //! ```
 
 mod books;
 mod classes;
+mod dying;
 mod ends;
 mod judge;
 mod life;
 mod peep;
+mod sought;
 mod tally;
 
 use std::error::Error;
 use std::path::Path;
 
 pub use classes::Class;
-pub use tally::{Evidence, Tally};
+pub use tally::{Evidence, Pairings, Tally};
 
 use crate::oracle::Broken;
 
@@ -82,11 +86,9 @@ pub fn judged(terms: Terms) -> Result<(), Broken> {
     let Some(what) = tally.told.first() else {
         return Ok(());
     };
-    let promise = match what.starts_with("S4") {
-        true => "S4",
-        false => "S3",
-    };
-    Err(Broken::new(promise, what.clone()))
+    let mut named = ["S4", "S5"].into_iter();
+    let promise = named.find(|promise| what.starts_with(*promise));
+    Err(Broken::new(promise.unwrap_or("S3"), what.clone()))
 }
 
 /// Lives once, sealed, on files below `home` and nowhere else on that file system, and gives the storage

@@ -442,6 +442,10 @@ impl World {
                 rot::truncate(&disk).map_err(unread)?;
                 self.start_in(*who, 10);
             }
+            What::Restart { who } => {
+                self.stop(*who);
+                self.start_in(*who, 10);
+            }
             What::Heartbeat => self.app.want_heartbeat(),
             What::Cover { covers, gap_ms } => self.cover(*covers, *gap_ms)?,
             What::Order { event_seconds_max } => {

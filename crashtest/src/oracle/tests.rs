@@ -81,6 +81,29 @@ fn a_good_run_passes() {
     assert_eq!(Verdict::of(&Ok(good())), Verdict::Pass);
 }
 
+/// What a thief opens, or a search finds, keeps its promise, and hides nothing else that is broken.
+#[test]
+fn what_was_stolen_is_judged_with_all_else_and_is_no_refusal() {
+    let stolen = || vec![Broken::new("S3", "a key in a log")];
+    let of = |ends| {
+        let broken = stolen();
+        Verdict::of(&Err(Trouble::Stolen { broken, ends }))
+    };
+    assert_eq!(of(None), Verdict::Fatal(stolen()));
+    let mut ends = good();
+    ends.stolen = stolen();
+    assert_eq!(
+        of(Some(Box::new(ends.clone()))),
+        Verdict::Fatal(judge(&ends))
+    );
+    ends.app_epoch = 2;
+    let Verdict::Fatal(broken) = of(Some(Box::new(ends))) else {
+        panic!("it is fatal");
+    };
+    let promises: Vec<&str> = broken.iter().map(|one| one.promise).collect();
+    assert!(promises.contains(&"C1") && promises.contains(&"S3"));
+}
+
 #[test]
 fn each_broken_fact_is_seen() {
     type Break = fn(&mut Ends);

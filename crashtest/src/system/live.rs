@@ -10,7 +10,7 @@ use crate::process::{Role, Start};
 use crate::trouble::Outcome;
 
 /// The file that the pictures go to.
-const LIVE_FILE: &str = "live.mp4";
+pub(super) const LIVE_FILE: &str = "live.mp4";
 
 impl System {
     /// Watches for so many seconds, once: what the app said, whatever came of it.

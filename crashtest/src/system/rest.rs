@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use wal::disk::RealDisk;
 use wal::{Disk, Options};
 
-use super::secrecy::{CLIPS_MAX, ENDS, Kept, OTHER_PHONES};
-use super::{System, number};
-use crate::oracle::{Broken, Clip, Ends};
+use super::secrecy::{CLIPS_MAX, ENDS, Kept, OTHER_PHONES, Plain};
+use super::{System, contract, number};
+use crate::oracle::{Broken, Clip, Ends, Verdict};
 use crate::process::{Line, Role};
 use crate::thief;
 use crate::trouble::{Outcome, Trouble};
@@ -28,14 +28,45 @@ impl System {
     /// a thief tries what both left on disk.
     ///
     /// # Errors
-    /// It does not come to rest.
+    /// [`Trouble::Stolen`], with all that both ends say, so that nobody can pass over it. It does not come to rest: then
+    /// what was written and printed is searched as by [`Self::finish`], also behind a refusal, which a test may expect.
     pub fn settle(&mut self) -> Outcome<Ends> {
+        let run = self.rested();
+        match run {
+            Ok(ends) if ends.stolen.is_empty() => Ok(ends),
+            Ok(ends) => Err(Trouble::Stolen {
+                broken: ends.stolen.clone(),
+                ends: Some(Box::new(ends)),
+            }),
+            Err(_) => self.searched_after(run),
+        }
+    }
+
+    fn rested(&mut self) -> Outcome<Ends> {
         self.come_to_rest().map_err(Trouble::apart)?;
         self.stop(Role::App)?;
         let mut ends = self.ends()?;
         self.stop(Role::Hub)?;
-        ends.stolen = self.steal(&ends.exports)?;
+        let plain = Plain {
+            pictures: self.pictures()?,
+            clips: std::mem::take(&mut ends.exports),
+        };
+        ends.stolen = self.steal(&plain)?;
+        ends.exports = plain.clips;
         Ok(ends)
+    }
+
+    /// What came of a run that did not come to rest, once what it left is searched.
+    fn searched_after(&mut self, run: Outcome<Ends>) -> Outcome<Ends> {
+        // Nobody is killed on purpose any more: the run is over.
+        self.planted.clear();
+        match self.finish() {
+            Ok(()) => run,
+            Err(found @ Trouble::Stolen { .. }) => Err(found),
+            // A refusal may be what a test wants to see, and no search of it would be none.
+            Err(other) if matches!(Verdict::of(&run), Verdict::Refused { .. }) => Err(other),
+            Err(_) => run,
+        }
     }
 
     /// Ends a run that does not come to rest by [`Self::settle`], as every test must that starts programs: kills
@@ -50,19 +81,22 @@ impl System {
                 self.kill(role)?;
             }
         }
-        let mut exports = BTreeMap::new();
+        let mut plain = Plain::default();
         if self.path("app").exists() {
-            let clips = match self.app_clips() {
+            match self.app_clips() {
                 Err(trouble) if trouble.exit_code() == Some(REFUSED) => {
                     eprintln!("NOT SOUGHT: clips of a phone that refuses to start: {trouble}");
-                    Vec::new()
                 }
-                clips => clips?,
-            };
-            let is_there = |clip: &Clip| clip.outcome == "complete" || clip.outcome == "cut_off";
-            // No more of them are looked for.
-            for clip in clips.into_iter().filter(is_there).take(CLIPS_MAX) {
-                exports.insert(clip.id.clone(), self.export(&clip.id)?);
+                clips => {
+                    let is_there =
+                        |clip: &Clip| clip.outcome == "complete" || clip.outcome == "cut_off";
+                    // No more of them are looked for.
+                    for clip in clips?.into_iter().filter(is_there).take(CLIPS_MAX) {
+                        let bytes = self.export(&clip.id)?;
+                        plain.clips.insert(clip.id, bytes);
+                    }
+                    plain.pictures = self.pictures()?;
+                }
             }
         }
         self.note_storage_keys();
@@ -71,12 +105,10 @@ impl System {
         for (role, place) in ENDS.into_iter().chain(phones) {
             kept.extend(self.kept_if_readable(role, place)?);
         }
-        match &self.told(&kept, &exports)?[..] {
-            [] => Ok(()),
-            broken => {
-                let said: Vec<String> = broken.iter().map(ToString::to_string).collect();
-                Err(Trouble::Broken(said.join("; ")))
-            }
+        let broken = self.told(&kept, &plain)?;
+        match broken.is_empty() {
+            true => Ok(()),
+            false => Err(Trouble::Stolen { broken, ends: None }),
         }
     }
 
@@ -102,7 +134,7 @@ impl System {
 
     /// What a thief of both directories opens although it is past, and what stands in the clear where it
     /// must not; neither program runs.
-    fn steal(&mut self, exports: &BTreeMap<String, Vec<u8>>) -> Outcome<Vec<Broken>> {
+    fn steal(&mut self, plain: &Plain) -> Outcome<Vec<Broken>> {
         self.note_storage_keys();
         let (mut stolen, mut kept) = (Vec::new(), Vec::new());
         for (role, place) in ENDS {
@@ -126,7 +158,7 @@ impl System {
         for place in OTHER_PHONES {
             kept.extend(self.kept_if_readable(journal::Role::App, place)?);
         }
-        stolen.extend(self.told(&kept, exports)?);
+        stolen.extend(self.told(&kept, plain)?);
         Ok(stolen)
     }
 
@@ -227,7 +259,22 @@ impl System {
         })
     }
 
-    /// Has the app export a clip; the bytes of the file.
+    /// The pictures of events that the app has whole, by name, as many as are looked for; no sync may run.
+    fn pictures(&mut self) -> Outcome<BTreeMap<String, Vec<u8>>> {
+        let answer = self.ask_app(&["thumbnails", "--json"])?;
+        let answer = answer.lines.last().cloned().unwrap_or_default();
+        let rows = answer["thumbnails"].as_array();
+        let rows = rows.ok_or_else(|| contract(Role::App, &format!("no pictures: {answer}")))?;
+        let whole = rows.iter().filter(|row| row["state"] == "complete");
+        let mut pictures = BTreeMap::new();
+        for row in whole.take(CLIPS_MAX) {
+            let name = row["thumbnail"].as_str().unwrap_or_default();
+            pictures.insert(name.to_owned(), self.export(name)?);
+        }
+        Ok(pictures)
+    }
+
+    /// Has the app export a clip, or the picture of an event; the bytes of the file.
     ///
     /// # Errors
     /// As [`Self::ask_app`].

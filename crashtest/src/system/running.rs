@@ -236,7 +236,7 @@ impl System {
 
     fn answer_of(&mut self, process: &Process, status: ExitStatus, board: &Board) -> Answer {
         let lines: Vec<Value> = board.lines().into_iter().map(|line| line.value).collect();
-        self.note_answer(&lines);
+        self.note_answer(process.role(), &lines);
         Answer {
             status,
             lines,

@@ -2,8 +2,9 @@
 //! state of another, or in the clear in its own (S1, S3).
 //!
 //! What is looked for is read from the journals at rest, from the codes that were shown, the relay's invitations and
-//! key, what a test wrote into a configuration, and from the clips that came out whole. No file may be named by it
-//! either, and no program may have left a core dump. This room must never open a sealed value for any other end.
+//! key, what a test wrote into a configuration, and from what came out at the phone: clips, pictures of events, live
+//! pictures. At the relay alone the names of pairings, groups and cameras are looked for, too. No file may be named by any
+//! of it either, and no program may have left a core dump. This room must never open a sealed value for any other end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -11,22 +12,30 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use journal::Role;
-use journal::thief::{Secret, keys_in, secrets_of_code};
+use journal::thief::{Secret, Shown, keys_in, secrets_of_code};
 use serde_json::Value;
 
-use super::{LOST_PHONE, SECOND_PHONE, System};
+use super::live::LIVE_FILE;
+use super::{CAMERA, LOST_PHONE, SECOND_PHONE, System};
 use crate::canary::{Canaries, from_base64url, is_core_dump};
 use crate::oracle::Broken;
+use crate::process::Role as Program;
 use crate::trouble::{Outcome, Trouble};
 
 /// From each part of a clip of so many bytes a piece is looked for.
 const CLIP_STEP_BYTES: usize = 16 * 1024;
+/// The same of the picture of an event, and of live pictures: they may be small, and parts of them flat.
+const SMALL_STEP_BYTES: usize = 512;
 /// Its length: longer than anything that stands in a clip and in a file of ours by chance.
-const CLIP_PIECE_BYTES: usize = 32;
-/// Pieces of one clip.
-const CLIP_PIECES_MAX: usize = 16;
-/// Clips.
+const PIECE_BYTES: usize = 32;
+/// Pieces of one clip or picture.
+const PIECES_MAX: usize = 16;
+/// Clips, and pictures.
 pub(super) const CLIPS_MAX: usize = 8;
+/// Live pictures of fewer bytes are no whole one.
+const LIVE_BYTES_MIN: usize = 4096;
+/// The box that holds media in a file of live pictures; before the first one there is none.
+const MEDIA_BOX: &[u8] = b"mdat";
 /// Storage keys that are remembered of a world that runs for long.
 const STORAGE_KEYS_MAX: usize = 4096;
 /// Kept of what programs answered, in bytes.
@@ -42,11 +51,20 @@ pub(super) struct Kept {
     pub(super) vault: Vec<u8>,
 }
 
+/// What came out in the clear, at the phone.
+#[derive(Default)]
+pub(super) struct Plain {
+    /// Clips, by name.
+    pub(super) clips: BTreeMap<String, Vec<u8>>,
+    /// Pictures of events, by name.
+    pub(super) pictures: BTreeMap<String, Vec<u8>>,
+}
+
 /// What must not stand somewhere.
 struct Sought {
     /// Nowhere but with a person: logs, JSON, state of hub and app.
     everywhere: Canaries,
-    /// Not at the relay either.
+    /// Not with the relay: in its state, its log and what it prints.
     at_relay: Canaries,
     /// Storage keys of each end, which its own vault alone holds.
     keys: Vec<(&'static str, Canaries)>,
@@ -54,6 +72,8 @@ struct Sought {
     past: Canaries,
 }
 
+/// Where relays have their state: the running one, and one that it took the place of.
+const RELAYS: [&str; 2] = ["relay", "former-relay"];
 /// The two ends that every world has, and where each has its state.
 pub(super) const ENDS: [(Role, &str); 2] = [(Role::Hub, "hub/journal"), (Role::App, "app")];
 /// Phones beside the first one, where a world has them.
@@ -63,12 +83,8 @@ const FILE_HEAD_BYTES: u64 = 64;
 
 impl System {
     /// Every place in which a secret stands that must not; one sentence for each place.
-    pub(super) fn told(
-        &self,
-        ends: &[Kept],
-        exports: &BTreeMap<String, Vec<u8>>,
-    ) -> Outcome<Vec<Broken>> {
-        let sought = self.sought(ends, exports)?;
+    pub(super) fn told(&self, ends: &[Kept], plain: &Plain) -> Outcome<Vec<Broken>> {
+        let sought = self.sought(ends, plain)?;
         let mut broken = Vec::new();
         self.search_words(&sought, &mut broken)
             .and_then(|()| self.search_state(&sought, &mut broken))
@@ -89,7 +105,7 @@ impl System {
         }
     }
 
-    fn sought(&self, ends: &[Kept], exports: &BTreeMap<String, Vec<u8>>) -> Outcome<Sought> {
+    fn sought(&self, ends: &[Kept], plain: &Plain) -> Outcome<Sought> {
         // A search for what cannot be sought would find nothing and prove nothing. Both ends know many secrets.
         let seek =
             |canaries: &mut Canaries, seen: &mut BTreeSet<Vec<u8>>, what: &str, bytes: &[u8]| {
@@ -103,13 +119,17 @@ impl System {
         let codes = self.codes_shown();
         let of_codes = codes.iter().flat_map(|code| secrets_of_code(code));
         let kept = ends.iter().flat_map(|end| end.secrets.iter().cloned());
-        for secret in of_codes.chain(kept) {
-            seek(&mut everywhere, &mut seen, secret.what, &secret.bytes)?;
-            if !secret.is_shown_to_relay {
-                let what = secret.what;
-                seek(&mut at_relay, &mut seen_at_relay, what, &secret.bytes)?;
+        for Secret { what, bytes, shown } in of_codes.chain(kept) {
+            if shown != Shown::ToPeople {
+                seek(&mut everywhere, &mut seen, what, &bytes)?;
+            }
+            if shown != Shown::ToRelay {
+                seek(&mut at_relay, &mut seen_at_relay, what, &bytes)?;
             }
         }
+        // Each event's notification names it, and what a phone orders of it.
+        let (what, bytes) = ("the name of a camera", CAMERA.as_bytes());
+        seek(&mut at_relay, &mut seen_at_relay, what, bytes)?;
         for code in &codes {
             let (what, bytes) = ("a pairing code", code.as_bytes());
             seek(&mut everywhere, &mut seen, what, bytes)?;
@@ -129,16 +149,30 @@ impl System {
             seek(&mut everywhere, &mut seen, what, bytes)?;
             seek(&mut at_relay, &mut seen_at_relay, what, bytes)?;
         }
-        for (clip, bytes) in exports.iter().take(CLIPS_MAX) {
-            let what = format!("plaintext of clip {clip:.8}");
+        let mut seek_media = |what: String, bytes: &[u8], step: usize| {
             let mut is_sought = bytes.is_empty();
-            for piece in pieces(bytes) {
+            for piece in pieces(bytes, step) {
                 // One that is too much like nothing is passed over; not all are.
                 is_sought |= everywhere.add(&what, piece) && at_relay.add(&what, piece);
             }
-            if !is_sought {
-                return Err(Trouble::Broken(format!("{what} cannot be sought")));
+            match is_sought {
+                true => Ok(()),
+                false => Err(Trouble::Broken(format!("{what} cannot be sought"))),
             }
+        };
+        for (clip, bytes) in plain.clips.iter().take(CLIPS_MAX) {
+            let what = format!("plaintext of clip {clip:.8}");
+            seek_media(what, bytes, CLIP_STEP_BYTES)?;
+        }
+        for (picture, bytes) in plain.pictures.iter().take(CLIPS_MAX) {
+            let what = format!("plaintext of the picture {picture:.8}");
+            seek_media(what, bytes, SMALL_STEP_BYTES)?;
+        }
+        let live = std::fs::read(self.path(LIVE_FILE)).unwrap_or_default();
+        let live = media_of(&live);
+        if live.len() >= LIVE_BYTES_MIN {
+            let what = "plaintext of live pictures".to_owned();
+            seek_media(what, live, SMALL_STEP_BYTES)?;
         }
         let mut keys = Vec::new();
         let mut now = BTreeSet::new();
@@ -164,7 +198,11 @@ impl System {
 
     /// Logs, and what was printed.
     fn search_words(&self, sought: &Sought, broken: &mut Vec<Broken>) -> std::io::Result<()> {
-        let mut words = vec![("what was printed".to_owned(), self.printed())];
+        let of_relay = "what the relay printed".to_owned();
+        let mut words = vec![
+            ("what was printed".to_owned(), self.printed(|_| true)),
+            (of_relay.clone(), self.printed(|one| one == Program::Relay)),
+        ];
         for entry in std::fs::read_dir(&self.root)? {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "log") {
@@ -174,13 +212,17 @@ impl System {
         }
         for (place, text) in words {
             let keys = sought.keys.iter().map(|(_, keys)| keys);
-            for canaries in keys.chain([&sought.everywhere, &sought.past]) {
+            let everybodys = keys.chain([&sought.everywhere, &sought.past]);
+            let everybodys = everybodys.map(|canaries| ("S3", canaries));
+            let is_relays = place == of_relay || place.starts_with(Program::Relay.program());
+            let relays = is_relays.then_some(("S1", &sought.at_relay));
+            for (promise, canaries) in everybodys.chain(relays) {
                 if let Some(seen) = canaries.first_in(&text) {
                     let what = format!(
                         "{} stands {} in {place}, at byte {}",
                         seen.what, seen.way, seen.at
                     );
-                    broken.push(Broken::new("S3", what));
+                    broken.push(Broken::new(promise, what));
                     break;
                 }
             }
@@ -190,7 +232,6 @@ impl System {
 
     /// The state of all three.
     fn search_state(&self, sought: &Sought, broken: &mut Vec<Broken>) -> std::io::Result<()> {
-        let relay = self.path("relay");
         let mut search = |promise, root: &Path, canaries: &Canaries, passed: Option<&Path>| {
             let passed = |path: &Path| Some(path) == passed;
             if let Some((path, seen)) = canaries.first_below(root, &passed)? {
@@ -201,8 +242,13 @@ impl System {
             }
             Ok::<(), std::io::Error>(())
         };
-        search("S1", &relay, &sought.at_relay, None)?;
-        search("S1", &relay, &sought.past, None)?;
+        for relay in RELAYS.map(|place| self.path(place)) {
+            search("S1", &relay, &sought.at_relay, None)?;
+            search("S1", &relay, &sought.past, None)?;
+            for (_, keys) in &sought.keys {
+                search("S1", &relay, keys, None)?;
+            }
+        }
         // What a hub has beside its journal.
         let journal = self.path("hub/journal");
         for entry in std::fs::read_dir(self.path("hub")).into_iter().flatten() {
@@ -214,7 +260,6 @@ impl System {
         for (place, keys) in &sought.keys {
             search("S3", &self.path(place), &sought.everywhere, None)?;
             search("S3", &self.path(place), &sought.past, None)?;
-            search("S1", &relay, keys, None)?;
             for (other, _) in &sought.keys {
                 // An end's storage keys are in its vault, and nowhere else.
                 let own: Option<PathBuf> = (other == place).then(|| self.path(place).join("vault"));
@@ -274,29 +319,47 @@ impl System {
         self.codes.iter().cloned().chain(shown).collect()
     }
 
-    /// Everything that was printed, but for the codes that `pair` prints for a person.
-    fn printed(&self) -> Vec<u8> {
-        let mut text = self.answers.clone();
-        for line in self.board.lines() {
-            let mut value = line.value;
-            if let Some(object) = value.as_object_mut() {
-                object.remove("qr");
-            }
-            text.push_str(&value.to_string());
+    /// Everything that these programs printed, but for the codes that `pair` prints for a person.
+    fn printed(&self, of: impl Fn(Program) -> bool) -> Vec<u8> {
+        let mut text = String::new();
+        for (_, answers) in self.answers.iter().filter(|(role, _)| of(**role)) {
+            text.push_str(answers);
+        }
+        for line in self.board.lines().iter().filter(|line| of(line.role)) {
+            text.push_str(&without_code(&line.value).to_string());
             text.push('\n');
         }
         text.into_bytes()
     }
 
     /// Keeps what a program answered, for the search. An invitation is printed for a person, as a code is.
-    pub(super) fn note_answer(&mut self, lines: &[Value]) {
+    pub(super) fn note_answer(&mut self, role: Program, lines: &[Value]) {
+        let answers = self.answers.entry(role).or_default();
         for line in lines {
-            if line.get("invitation").is_none() && self.answers.len() < ANSWERS_BYTES_MAX {
-                self.answers.push_str(&line.to_string());
-                self.answers.push('\n');
+            if line.get("invitation").is_none() && answers.len() < ANSWERS_BYTES_MAX {
+                answers.push_str(&without_code(line).to_string());
+                answers.push('\n');
             }
         }
     }
+
+    /// Strikes out what was said at or after place `from`, by programs that ran on copies: their claims bind nobody
+    /// ([`crate::process::Board::forget_from`]). It is searched all the same.
+    pub fn forget_from(&mut self, from: usize) {
+        for line in self.board.lines().into_iter().skip(from) {
+            self.note_answer(line.role, &[line.value]);
+        }
+        self.board.forget_from(from);
+    }
+}
+
+/// What a program printed, without the code that it shows a person.
+fn without_code(value: &Value) -> Value {
+    let mut value = value.clone();
+    if let Some(object) = value.as_object_mut() {
+        object.remove("qr");
+    }
+    value
 }
 
 /// How a file begins. Nothing of one that is gone, or is not for us.
@@ -311,11 +374,20 @@ fn behind_colon(text: &str) -> Option<Vec<u8>> {
     from_base64url(text.trim().rsplit_once(':')?.1)
 }
 
-/// Pieces of a clip's second half, which is media, and none of the boxes that all clips share.
-fn pieces(clip: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let media = clip.get(clip.len() / 2..).unwrap_or_default();
-    let parts = media.chunks(CLIP_STEP_BYTES).take(CLIP_PIECES_MAX);
-    parts.filter_map(|part| part.get(part.len() / 2..)?.get(..CLIP_PIECE_BYTES))
+/// Pieces of the second half of a clip or picture, which is media, and none of what all of them begin with.
+fn pieces(bytes: &[u8], step: usize) -> impl Iterator<Item = &[u8]> {
+    let media = bytes.get(bytes.len() / 2..).unwrap_or_default();
+    let parts = media.chunks(step).take(PIECES_MAX);
+    parts.filter_map(|part| part.get(part.len() / 2..)?.get(..PIECE_BYTES))
+}
+
+/// What stands behind the beginning of a file of live pictures, which is about the camera alone.
+fn media_of(live: &[u8]) -> &[u8] {
+    let mut places = live.windows(MEDIA_BOX.len());
+    let begin = places.position(|word| word == MEDIA_BOX);
+    begin
+        .and_then(|begin| live.get(begin..))
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -337,25 +409,49 @@ mod tests {
     }
 
     fn ends() -> [Kept; 2] {
-        let end = |place, n, is_shown_to_relay| Kept {
+        let of = |n, shown| Secret {
+            what: "a secret",
+            bytes: secret(n),
+            shown,
+        };
+        let end = |place, secrets: Vec<Secret>| Kept {
             place,
-            secrets: vec![Secret {
-                what: "a secret",
-                bytes: secret(n),
-                is_shown_to_relay,
-            }],
+            secrets,
             vault: Vec::new(),
         };
-        [end("hub/journal", 1, false), end("app", 2, true)]
+        let group = of(4, Shown::ToPeople);
+        [
+            end("hub/journal", vec![of(1, Shown::ToNobody), group]),
+            end("app", vec![of(2, Shown::ToRelay)]),
+        ]
     }
 
     fn clip() -> Vec<u8> {
         (0..40_000_u32).flat_map(u32::to_be_bytes).collect()
     }
 
+    fn picture() -> Vec<u8> {
+        (70_000..71_000_u32).flat_map(u32::to_be_bytes).collect()
+    }
+
+    fn live() -> Vec<u8> {
+        let media = (80_000..85_000_u32).flat_map(u32::to_be_bytes);
+        b"ftyp and moov, and mdat"
+            .iter()
+            .copied()
+            .chain(media)
+            .collect()
+    }
+
+    fn plain(clip: Vec<u8>) -> Plain {
+        Plain {
+            clips: BTreeMap::from([("0123456789".to_owned(), clip)]),
+            pictures: BTreeMap::from([("1123456789".to_owned(), picture())]),
+        }
+    }
+
     fn told(system: &System) -> Vec<&'static str> {
-        let exports = BTreeMap::from([("0123456789".to_owned(), clip())]);
-        let broken = system.told(&ends(), &exports).unwrap();
+        let broken = system.told(&ends(), &plain(clip())).unwrap();
         broken.iter().map(|broken| broken.promise).collect()
     }
 
@@ -396,15 +492,63 @@ mod tests {
         system.storage_keys.clear();
         // What cannot be sought is no clean bill.
         system.codes.push("none".into());
-        let exports = BTreeMap::new();
-        assert!(system.told(&ends(), &exports).is_err());
+        assert!(system.told(&ends(), &Plain::default()).is_err());
         system.codes.clear();
-        let exports = BTreeMap::from([("0123456789".to_owned(), vec![0; 90_000])]);
-        assert!(system.told(&ends(), &exports).is_err());
-        // What was answered counts, but for invitations.
-        system.note_answer(&[serde_json::json!({"invitation": hex(1)})]);
+        assert!(system.told(&ends(), &plain(vec![0; 90_000])).is_err());
+        // What was answered counts, but for invitations and codes.
+        for (told_a_person, word) in [("invitation", 1), ("qr", 1)] {
+            let line = serde_json::json!({ told_a_person: hex(word) });
+            system.note_answer(Program::Hub, &[line]);
+        }
         assert_eq!(told(&system), none);
-        system.note_answer(&[serde_json::json!({"device": hex(1)})]);
+        system.note_answer(Program::Hub, &[serde_json::json!({"device": hex(1)})]);
+        assert_eq!(told(&system), ["S3"]);
+    }
+
+    /// Pictures of events and live pictures are sought as clips are, and by what MLS's own messages could be known.
+    #[test]
+    fn whatever_was_shown_and_the_names_of_groups_are_not_with_the_relay() {
+        let none: [&str; 0] = [];
+        let hex = |bytes: &[u8]| -> String { bytes.iter().map(|b| format!("{b:02x}")).collect() };
+        let mut system = world();
+        let put = |system: &System, name: &str, bytes: &[u8]| {
+            let file = system.path(name);
+            std::fs::write(&file, bytes).unwrap();
+            let found = told(system);
+            std::fs::remove_file(&file).unwrap();
+            found
+        };
+        std::fs::write(system.path(LIVE_FILE), live()).unwrap();
+        assert_eq!(told(&system), none);
+        for shown in [picture(), live()] {
+            assert_eq!(put(&system, "relay/data/log", &shown), ["S1"]);
+            assert_eq!(put(&system, "hub/journal/log", &shown), ["S3"]);
+        }
+        for name in [hex(&secret(4)), CAMERA.to_owned()] {
+            for place in ["relay/data/log", "secluso-relay.log"] {
+                assert_eq!(put(&system, place, name.as_bytes()), ["S1"], "{place}");
+            }
+            for place in ["hub/journal/log", "app/log", "secluso-hub.log"] {
+                assert_eq!(put(&system, place, name.as_bytes()), none, "{place}");
+            }
+        }
+        let line = serde_json::json!({ "group": hex(&secret(4)) });
+        system.note_answer(Program::Hub, std::slice::from_ref(&line));
+        assert_eq!(told(&system), none);
+        system.note_answer(Program::Relay, &[line]);
+        assert_eq!(told(&system), ["S1"]);
+    }
+
+    /// What ran on a copy claims nothing, and gives away what any other program would.
+    #[test]
+    fn what_was_struck_out_is_searched() {
+        let mut system = world();
+        assert_eq!(told(&system), [""; 0]);
+        let hex: String = secret(1).iter().map(|byte| format!("{byte:02x}")).collect();
+        let line = serde_json::json!({ "device": hex });
+        system.board.hear(Program::Hub, line);
+        system.forget_from(0);
+        assert!(system.board.is_empty());
         assert_eq!(told(&system), ["S3"]);
     }
 

@@ -106,7 +106,7 @@ impl Stock {
             last_look: String::new(),
             pairing_port: self.pairing_port,
             codes: self.codes.clone(),
-            answers: String::new(),
+            answers: BTreeMap::new(),
             storage_keys: BTreeSet::new(),
         };
         system.write_hub_config()?;

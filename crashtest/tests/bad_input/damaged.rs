@@ -164,7 +164,7 @@ fn a_damaged_block_of_the_view_is_noticed_and_the_view_rebuilt() -> Outcome<()> 
 #[test]
 fn a_cut_app_log_is_recovered_or_refused() -> Outcome<()> {
     let mut system = System::paired(one_event())?;
-    let _ends = system.settle()?;
+    system.settle().map(drop)?;
     let file = damage::fullest_log_file(&system.path("app"))?;
     let groups = damage::groups(&system.path("app"))?;
     let Some(last) = groups.iter().rfind(|group| group.file == file) else {
@@ -181,7 +181,7 @@ fn a_cut_app_log_is_recovered_or_refused() -> Outcome<()> {
 #[test]
 fn a_damaged_header_of_an_app_log_is_recovered_or_refused() -> Outcome<()> {
     let mut system = System::paired(one_event())?;
-    let _ends = system.settle()?;
+    system.settle().map(drop)?;
     let file = damage::fullest_log_file(&system.path("app"))?;
     damage::flip(&file, 0, 56)?;
     app_recovers_or_refuses(&mut system)

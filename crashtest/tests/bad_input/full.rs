@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crashtest::damage;
 use crashtest::process::{Role, Start};
-use crashtest::system::{PATIENCE, Setup, System};
+use crashtest::system::{CAMERA, PATIENCE, Setup, System};
 use crashtest::trouble::{Outcome, Trouble};
 use wal::disk::RealDisk;
 use wal::store::MemStore;
@@ -237,7 +237,7 @@ type Program = (Role, &'static str, Vec<String>);
 /// A paired world at rest, and how each program is started over which directory.
 fn at_rest() -> Outcome<(System, Vec<Program>)> {
     let mut system = System::paired(one_event())?;
-    let _ends = system.settle()?;
+    system.settle().map(drop)?;
     // No relay: what happens on the copies must not leave them.
     system.stop(Role::Relay)?;
     let text = |name: &str| system.path(name).to_string_lossy().into_owned();
@@ -280,7 +280,7 @@ fn a_program_that_starts_on_a_full_disk_runs_or_says_so_and_harms_nothing() -> O
                     system.kill(role)?;
                 }
             }
-            claims.withdraw(&system)?;
+            claims.withdraw(&mut system)?;
         }
     }
     // The real directories, untouched, go on.
@@ -321,7 +321,7 @@ fn without_room_to_recover_each_program_refuses_with_7_and_starts_when_there_is_
                     system.kill(role)?;
                 }
             }
-            claims.withdraw(&system)?;
+            claims.withdraw(&mut system)?;
         }
     }
     goes_on(&mut system)
@@ -347,7 +347,10 @@ fn with_cameras(system: &System) -> Outcome<String> {
         .split_once("\n\n")
         .ok_or_else(|| Trouble::Broken(format!("no end of the camera in {whole}")))?;
     let cameras: Vec<String> = (0..CAMERAS)
-        .map(|number| format!("[[camera]]\nname = \"{number}\"\n{camera}\n\n"))
+        .map(|number| {
+            let camera = camera.replace(CAMERA, &number.to_string());
+            format!("[[camera]]\n{camera}\n\n")
+        })
         .collect();
     let path = system.path("small.toml");
     std::fs::write(&path, format!("{before}{}{after}", cameras.concat()))
@@ -400,7 +403,7 @@ fn on_a_small_disk_recording_goes_on_in_the_room_of_the_oldest_clips() -> Outcom
     let said = system.process(Role::Hub)?.said();
     assert!(!said.contains("panicked"), "{said}");
     system.kill(Role::Hub)?;
-    claims.withdraw(&system)?;
+    claims.withdraw(&mut system)?;
     system.setup.passes = 1;
     system.write_hub_config()?;
     goes_on(&mut system)
@@ -424,8 +427,8 @@ impl Claims {
         }
     }
 
-    fn withdraw(self, system: &System) -> Outcome<()> {
-        system.board().forget_from(self.lines);
+    fn withdraw(self, system: &mut System) -> Outcome<()> {
+        system.forget_from(self.lines);
         let restored = match self.noted {
             Some(bytes) => std::fs::write(&self.notes, bytes),
             None if self.notes.exists() => std::fs::remove_file(&self.notes),

@@ -1,22 +1,19 @@
 //! What the cameras show: a visit, and all that is none.
 
-use std::path::Path;
-
 use bytes::Bytes;
 use openh264::OpenH264API;
 use openh264::Timestamp;
 use openh264::decoder::Decoder;
 use openh264::encoder::{Encoder, EncoderConfig, FrameRate, IntraFramePeriod, RateControlMode};
 use openh264::formats::{YUVBuffer, YUVSource as _};
-use test_camera::{Picture, Scene};
+use test_camera::Scene;
 
-/// Pictures a second.
-pub const RATE: u32 = 10;
-/// Ticks from one to the next.
-const TICKS: u64 = 90_000 / RATE as u64;
-/// Pictures before the clip and in it.
+use crate::people::{RATE, clip, showing};
+
+/// Pictures before the clip.
 pub const HEAD: usize = 100;
-pub const CLIP: usize = 200;
+/// One of so many is a key frame there. An event begins with one, and so tells to so many pictures when it was found.
+pub const KEY_EVERY: usize = 2;
 /// Pictures behind the clip: longer than anybody looks.
 const TAIL: usize = 2_000;
 /// Macroblocks of one picture of the clip.
@@ -25,66 +22,18 @@ const MACROBLOCKS: u32 = 768 / 16 * 576 / 16;
 /// Ten seconds of the clip's first picture, the clip, and its last picture for long: the bytes of the clip are left as
 /// they are, and what stands still says in a few bytes that nothing has changed.
 pub fn visit() -> Scene {
-    let (mut scene, clip) = clip();
-    let key = &clip[0];
+    let clip = clip();
+    let key = &clip.pictures[0].nals;
     let still = |number: usize| vec![unchanged(number as u32 % 16)];
     let mut nals: Vec<Vec<Bytes>> = Vec::new();
     for number in 0..HEAD {
-        // A key frame each second, for the pre-roll.
-        let at = number % RATE as usize;
+        let at = number % KEY_EVERY;
         nals.push(if at == 0 { key.clone() } else { still(at) });
     }
-    nals.extend(clip);
+    nals.extend(clip.pictures.iter().map(|picture| picture.nals.clone()));
     // The clip's last key frame is its 180th picture.
     nals.extend((20..20 + TAIL).map(still));
-    scene.duration = nals.len() as u64 * TICKS;
-    scene.pictures = (0..)
-        .zip(nals)
-        .map(|(number, nals)| Picture {
-            nals,
-            pts: number * TICKS,
-            dts: number * TICKS,
-        })
-        .collect();
-    scene
-}
-
-/// The clip's parameter sets, and the NAL units of its pictures.
-fn clip() -> (Scene, Vec<Vec<Bytes>>) {
-    let path = crashtest::system::people_clip();
-    let file = std::fs::read(path).expect("the clip is committed");
-    let mp4 = re_mp4::Mp4::read_bytes(&file).expect("the clip is sound");
-    let track = mp4.tracks().values().next().expect("one track");
-    let sample = |sample: &re_mp4::Sample| {
-        let start = sample.offset as usize;
-        nals(&file[start..start + sample.size as usize])
-    };
-    let pictures: Vec<_> = track.samples.iter().map(sample).collect();
-    assert_eq!(pictures.len(), CLIP);
-    let avcc = file.windows(4).position(|four| four == b"avcC");
-    let record = &file[avcc.expect("it is H.264") + 4..];
-    // ISO/IEC 14496-15, 5.3.3.1: one set of each kind.
-    let sps_bytes = usize::from(record[7]);
-    let pps = &record[8 + sps_bytes..];
-    let scene = Scene {
-        vps: None,
-        sps: Bytes::copy_from_slice(&record[8..8 + sps_bytes]),
-        pps: Bytes::copy_from_slice(&pps[3..3 + usize::from(pps[2])]),
-        pictures: Vec::new(),
-        duration: 0,
-    };
-    (scene, pictures)
-}
-
-/// What stands behind lengths of four bytes.
-pub fn nals(mut data: &[u8]) -> Vec<Bytes> {
-    let mut nals = Vec::new();
-    while let Some((length, behind)) = data.split_first_chunk::<4>() {
-        let (nal, behind) = behind.split_at(u32::from_be_bytes(*length) as usize);
-        nals.push(Bytes::copy_from_slice(nal));
-        data = behind;
-    }
-    nals
+    showing(clip, nals)
 }
 
 /// A picture that is like the one before it (ITU-T H.264, 7.3.3 and 7.3.4), as the clip's parameter sets want it:
@@ -145,9 +94,10 @@ pub const HEIGHT: usize = 288;
 
 /// The clip's first picture, every second pixel of every second line.
 pub fn street() -> Still {
-    let (scene, clip) = clip();
+    let scene = clip();
     let mut stream = Vec::new();
-    for nal in [&scene.sps, &scene.pps].into_iter().chain(&clip[0]) {
+    let parameters = [&scene.sps, &scene.pps].into_iter();
+    for nal in parameters.chain(&scene.pictures[0].nals) {
         stream.extend_from_slice(&[0, 0, 0, 1]);
         stream.extend_from_slice(nal);
     }
@@ -226,12 +176,4 @@ pub fn visited(still: &Still, step: usize) -> Still {
         line[left..left + 40].fill(235);
     }
     still
-}
-
-/// Where a file with the cameras' password is written.
-pub fn password_file(place: &Path) {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::write(place, test_camera::PASSWORD).expect("it can be written");
-    let ours = std::fs::Permissions::from_mode(0o600);
-    std::fs::set_permissions(place, ours).expect("it is ours");
 }

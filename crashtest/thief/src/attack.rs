@@ -1,7 +1,8 @@
 //! Everything that was stolen against everything that was ever sent.
 //!
 //! Wrapping keys never change, so one that was stolen anywhere counts everywhere. What a value or a state
-//! opens is worked out once; a copy's spoils are what its values and states open together.
+//! opens is worked out once, and so is what a welcome gives with the keys of one copy; a copy's spoils are what its
+//! values, states and welcomes open together.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,13 +12,20 @@ use zeroize::Zeroizing;
 use crate::bytes::Reader;
 use crate::follow;
 use crate::mls::{APPLICATION, COMMIT, EpochKeys, PrivateMessage};
-use crate::open::{Loot, Opener};
-use crate::pairing::{self, Wrap};
+use crate::open::{Loot, Opener, Plain};
+use crate::pairing::{self, Asked, Heard, Wrap};
 
 /// Families of `journal/FORMAT.md`.
+const KEY_PACKAGE: u8 = 0x30;
+const PSK: u8 = 0x31;
+const DEVICE: u8 = 0x40;
+const OFFER: u8 = 0x41;
 const PAIRING: u8 = 0x42;
 const CLIP: u8 = 0x43;
 const RUNNING_DIGEST: u8 = 0x44;
+const NOTICE: u8 = 0x4c;
+/// First byte of our own rows.
+const ROW: u8 = 2;
 /// First byte of what is said inside MLS.
 const MESSAGE_VERSION: u8 = 1;
 /// First byte of a clip's scope.
@@ -25,6 +33,9 @@ const CLIP_SCOPE: u8 = 5;
 
 /// The identifier of a clip.
 pub type ClipId = [u8; 16];
+
+/// A pairing, and the number of a channel: what a group is called.
+pub type LineId = [u8; 17];
 
 /// The number of what has none: a frame of a live session, which lies in no mailbox.
 pub const FRAME: u64 = 0;
@@ -97,6 +108,31 @@ impl Said {
     }
 }
 
+/// A notification, as a phone keeps it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Notice {
+    /// Of which pairing it is.
+    pub pairing: [u8; 16],
+    /// The camera that it names.
+    pub camera: Vec<u8>,
+    /// When that began of which it tells, milliseconds since 1970.
+    pub started_unix_ms: u64,
+}
+
+impl Notice {
+    fn read(plain: &Plain) -> Option<Self> {
+        let scope = plain.scope()?;
+        let pairing = scope.get(1..)?.first_chunk().copied()?;
+        let mut reader = Reader::new(plain.bytes.strip_prefix(&[ROW])?);
+        let camera = reader.blob()?.to_vec();
+        Some(Self {
+            pairing,
+            camera,
+            started_unix_ms: reader.varint()?,
+        })
+    }
+}
+
 /// What one copy opens.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Spoils {
@@ -108,6 +144,10 @@ pub struct Spoils {
     pub rows: BTreeSet<ClipId>,
     /// Clips whose running digest opens: it holds up to 63 of their bytes.
     pub digests: BTreeSet<ClipId>,
+    /// Stored notifications that open.
+    pub notices: BTreeSet<Notice>,
+    /// Groups into which a welcome opens.
+    pub welcomes: BTreeSet<LineId>,
 }
 
 /// A captured message without its wrap.
@@ -116,6 +156,26 @@ struct Message {
     parts: PrivateMessage,
 }
 
+/// A welcome that was heard.
+struct Welcome {
+    line: LineId,
+    bytes: Vec<u8>,
+    /// What its phone had asked, if that was heard as well.
+    asked: Option<Asked>,
+}
+
+/// A PSK that a copy gives away.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum StolenPsk {
+    /// As OpenMLS has stored it: an opened value by its number.
+    Stored(usize),
+    /// Made of an offer's secret.
+    Derived([u8; 32]),
+}
+
+/// A welcome by its place, the number of a key package's value, and a PSK.
+type Join = (usize, usize, StolenPsk);
+
 /// See the module's documentation.
 pub struct Attack<'o> {
     opener: &'o Opener,
@@ -123,8 +183,11 @@ pub struct Attack<'o> {
     messages: Vec<Option<Message>>,
     /// By group and epoch.
     places: BTreeMap<(Vec<u8>, u64), Vec<usize>>,
+    welcomes: Vec<Welcome>,
     of_plain: BTreeMap<usize, BTreeSet<usize>>,
     of_state: BTreeMap<usize, BTreeSet<usize>>,
+    /// `None` where the welcome stays shut.
+    of_join: BTreeMap<Join, Option<BTreeSet<usize>>>,
     said: BTreeMap<usize, Said>,
 }
 
@@ -134,11 +197,16 @@ pub struct Attack<'o> {
 pub struct NoCrypto(String);
 
 impl<'o> Attack<'o> {
-    /// Unwraps what was captured with every wrapping key that the opener came by.
+    /// Unwraps what was captured with every wrapping key that the opener came by. `heard` is what phones and hub have
+    /// said to each other to pair, in the clear, each message by itself.
     ///
     /// # Errors
     /// [`NoCrypto`].
-    pub fn new(opener: &'o Opener, captured: &[Captured]) -> Result<Self, NoCrypto> {
+    pub fn new(
+        opener: &'o Opener,
+        captured: &[Captured],
+        heard: &[Vec<u8>],
+    ) -> Result<Self, NoCrypto> {
         let crypto = CryptoProvider::new().map_err(|error| NoCrypto(error.to_string()))?;
         let wraps = wraps_of(opener);
         let open = |one: &Captured| {
@@ -163,8 +231,10 @@ impl<'o> Attack<'o> {
             crypto,
             messages,
             places,
+            welcomes: welcomes_in(heard),
             of_plain: BTreeMap::new(),
             of_state: BTreeMap::new(),
+            of_join: BTreeMap::new(),
             said: BTreeMap::new(),
         })
     }
@@ -185,6 +255,12 @@ impl<'o> Attack<'o> {
         self.said.get(&place).copied()
     }
 
+    /// How many welcomes were heard.
+    #[must_use]
+    pub fn welcomes(&self) -> usize {
+        self.welcomes.len()
+    }
+
     /// How many envelopes were unwrapped and hold an MLS message.
     #[must_use]
     pub fn unwrapped(&self) -> usize {
@@ -195,6 +271,7 @@ impl<'o> Attack<'o> {
     pub fn spoils(&mut self, loot: &Loot) -> Spoils {
         let opener = self.opener;
         let mut spoils = Spoils::default();
+        let (mut packages, mut psks) = (Vec::new(), Vec::new());
         for number in &loot.plains {
             let Some(plain) = opener.plain(*number) else {
                 continue;
@@ -208,9 +285,15 @@ impl<'o> Attack<'o> {
                     let name = plain.name().get(1..).unwrap_or_default();
                     spoils.digests.extend(name.first_chunk::<16>());
                 }
+                Some(NOTICE) => spoils.notices.extend(Notice::read(plain)),
+                Some(KEY_PACKAGE) => packages.push(*number),
+                Some(PSK | DEVICE | OFFER) => psks.push(*number),
                 _ => {}
             }
             spoils.envelopes.extend(self.by_plain(*number));
+        }
+        for package in packages {
+            self.join_with(package, &psks, &mut spoils);
         }
         for number in &loot.states {
             spoils.envelopes.extend(self.by_state(*number));
@@ -254,6 +337,66 @@ impl<'o> Attack<'o> {
         opened
     }
 
+    /// Tries a stolen key package on every welcome, with whatever PSKs the same copy gives away.
+    fn join_with(&mut self, package: usize, psks: &[usize], spoils: &mut Spoils) {
+        for place in 0..self.welcomes.len() {
+            for psk in self.psks_for(place, psks) {
+                let join = (place, package, psk);
+                let opened = match self.of_join.get(&join) {
+                    Some(known) => known.clone(),
+                    None => {
+                        let reached = self.join(&join);
+                        let opened = reached.map(|reached| self.opened_by(&reached));
+                        self.of_join.insert(join, opened.clone());
+                        opened
+                    }
+                };
+                if let Some(opened) = opened {
+                    let line = self.welcomes.get(place).map(|welcome| welcome.line);
+                    spoils.welcomes.extend(line);
+                    spoils.envelopes.extend(opened);
+                }
+            }
+        }
+    }
+
+    /// The PSKs that these values may give for a welcome.
+    fn psks_for(&self, place: usize, values: &[usize]) -> BTreeSet<StolenPsk> {
+        let asked = self.welcomes.get(place).and_then(|welcome| welcome.asked);
+        let psk = |number: &usize| {
+            let plain = self.opener.plain(*number)?;
+            let (asked, secret) = match plain.family()? {
+                PSK => return Some(StolenPsk::Stored(*number)),
+                OFFER => {
+                    let (offer, secret) = pairing::offer(&plain.bytes)?;
+                    (asked.filter(|asked| asked.offer == offer)?, secret)
+                }
+                _ => (
+                    asked?,
+                    pairing::offer_of_device(&plain.bytes, &asked?.offer)?,
+                ),
+            };
+            Some(StolenPsk::Derived(*pairing::psk(&secret, &asked)?))
+        };
+        values.iter().filter_map(psk).collect()
+    }
+
+    /// The secrets of every epoch that somebody comes to who joins so.
+    fn join(&self, (place, package, psk): &Join) -> Option<Vec<EpochKeys>> {
+        let welcome = self.welcomes.get(*place)?;
+        let (stored, derived) = match psk {
+            StolenPsk::Stored(number) => (Some(*number), None),
+            StolenPsk::Derived(psk) => (None, Some((&welcome.asked.as_ref()?.offer, psk))),
+        };
+        let mut values = BTreeMap::new();
+        for number in std::iter::once(*package).chain(stored) {
+            let plain = self.opener.plain(number)?;
+            values.insert(plain.name().to_vec(), plain.bytes.to_vec());
+        }
+        let commits = |epoch| self.commits(&welcome.line, epoch);
+        follow::join(&self.crypto, values, derived, &welcome.bytes, commits)
+    }
+
     fn commits(&self, group: &[u8], epoch: u64) -> Vec<&[u8]> {
         self.of_epoch(group, epoch)
             .filter(|(_, message)| message.parts.content_type == COMMIT)
@@ -284,6 +427,31 @@ impl<'o> Attack<'o> {
         self.said.extend(&opened);
         opened.into_keys().collect()
     }
+}
+
+/// The welcomes in what was heard, each with what its phone had asked.
+fn welcomes_in(heard: &[Vec<u8>]) -> Vec<Welcome> {
+    let mut asked = BTreeMap::new();
+    let mut welcomes = Vec::new();
+    for message in heard {
+        match pairing::heard(message) {
+            Some(Heard::Asked(pairing, said)) => {
+                asked.insert(pairing, said);
+            }
+            Some(Heard::Answered(pairing, all)) => {
+                for (channel, bytes) in (1_u8..).zip(all) {
+                    let mut line = [channel; 17];
+                    for (to, from) in line.iter_mut().zip(pairing) {
+                        *to = from;
+                    }
+                    let asked = asked.get(&pairing).copied();
+                    welcomes.push(Welcome { line, bytes, asked });
+                }
+            }
+            None => {}
+        }
+    }
+    welcomes
 }
 
 /// Every wrapping key that was ever opened, once.
@@ -322,5 +490,47 @@ mod tests {
         assert_eq!(read(3, 0), Said::OfHub(3));
         assert_eq!(read(5, 0), Said::OfHub(5));
         assert_eq!(Said::read(&group(1), 0, b""), Said::OfHub(1));
+    }
+
+    #[test]
+    fn a_stored_notification_names_its_event_and_its_phone() {
+        let mut key = vec![b'S', 4];
+        key.extend([7; 16]);
+        key.extend([4, NOTICE]);
+        key.extend([0; 8]);
+        // The camera, when it began (300), what it is, and when it was taken.
+        let row = [&[ROW, 4][..], b"door", &[0xac, 0x02, 0, 9]].concat();
+        let read = |row: &[u8]| {
+            Notice::read(&Plain {
+                key: key.clone(),
+                bytes: Zeroizing::new(row.to_vec()),
+            })
+        };
+        let wanted = Notice {
+            pairing: [7; 16],
+            camera: b"door".to_vec(),
+            started_unix_ms: 300,
+        };
+        assert_eq!(read(&row), Some(wanted));
+        assert_eq!(read(&row[..6]), None);
+        assert_eq!(read(b"\x01door"), None);
+    }
+
+    #[test]
+    fn welcomes_have_the_lines_of_their_channels_and_what_was_asked_for_them() {
+        let request = [&[MESSAGE_VERSION, 0][..], &[1; 16], &[2; 16], &[3; 32]].concat();
+        let mut answer = [&[MESSAGE_VERSION, 1][..], &[2; 16], &[0; 32 + 5 * 24]].concat();
+        answer.extend([1, 9].repeat(5));
+        let found = welcomes_in(&[request, answer.clone()]);
+        let channels: Vec<u8> = found.iter().map(|one| one.line[16]).collect();
+        assert_eq!(channels, [1, 2, 3, 4, 5]);
+        assert!(
+            found
+                .iter()
+                .all(|one| one.line[..16] == [2; 16] && one.bytes == [9])
+        );
+        assert!(found.iter().all(|one| one.asked.unwrap().offer == [1; 16]));
+        let unasked = welcomes_in(&[answer]);
+        assert!(unasked.len() == 5 && unasked.iter().all(|one| one.asked.is_none()));
     }
 }

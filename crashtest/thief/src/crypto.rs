@@ -66,14 +66,19 @@ pub(crate) fn next_storage_key(key: &Secret, salt: &Salt) -> Option<Secret> {
     Some(out)
 }
 
-/// The key that wraps the frames of live sessions, from the one that wraps envelopes for this mailbox.
-pub(crate) fn live_key(key: &Secret, mailbox: &[u8; 24]) -> Option<Secret> {
-    let info = [b"secluso live wrap v1".as_slice(), mailbox].concat();
+/// `HKDF(secret, info)` as `journal/FORMAT.md` has it where it names no salt; the parts of the info stand one behind the
+/// other.
+pub(crate) fn derived(secret: &[u8], info: &[&[u8]]) -> Option<Secret> {
     let mut out = Secret::default();
-    Hkdf::<Sha256>::new(None, key.as_slice())
-        .expand(&info, out.as_mut_slice())
+    Hkdf::<Sha256>::new(None, secret)
+        .expand(&info.concat(), out.as_mut_slice())
         .ok()?;
     Some(out)
+}
+
+/// The key that wraps the frames of live sessions, from the one that wraps envelopes for this mailbox.
+pub(crate) fn live_key(key: &Secret, mailbox: &[u8; 24]) -> Option<Secret> {
+    derived(key.as_slice(), &[b"secluso live wrap v1", mailbox])
 }
 
 /// `ExpandWithLabel` of RFC 9420, section 8.

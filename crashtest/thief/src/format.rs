@@ -15,6 +15,27 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+/// Directories in which a view may lie: it has this name in `journal/FORMAT.md`, and that of its engine in tests.
+const VIEWS: [&str; 2] = ["view", "rocksdb"];
+
+/// In which images of the vault something stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Images {
+    /// In the first.
+    pub a: bool,
+    /// In the second.
+    pub b: bool,
+}
+
+impl Images {
+    pub(crate) fn with(self, other: Self) -> Self {
+        Self {
+            a: self.a || other.a,
+            b: self.b || other.b,
+        }
+    }
+}
+
 /// A storage key in the vault's bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StorageKey {
@@ -24,6 +45,8 @@ pub struct StorageKey {
     pub version: u64,
     /// The key.
     pub key: Zeroizing<[u8; 32]>,
+    /// Where it stands.
+    pub images: Images,
 }
 
 /// What some record, row or remnant says about a key.
@@ -48,18 +71,58 @@ pub struct Change {
     pub what: What,
 }
 
-/// Where changes were found, and in which sense they belong together.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// Where changes were found.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Origin {
-    /// All log files: their changes, in the order of their transactions, are the journal's history.
+    /// Groups of log files whose header is sound: in the order of their transactions they are the journal's history.
     Log,
-    /// A checkpoint or the view: all small values as they were at one moment.
-    Picture {
-        /// The last transaction that is in it.
-        through: u64,
-    },
-    /// Remnants: no order, and nobody counts them.
-    Remnants,
+    /// Groups of log files whose header is torn.
+    TornGroup,
+    /// Records in log files that lie in no group: of an earlier life of the file.
+    NoGroup,
+    /// The first checkpoint.
+    CheckpointA,
+    /// The second.
+    CheckpointB,
+    /// Records in the files of checkpoints that these do not count.
+    Leftover,
+    /// The view, as RocksDB reads it.
+    View,
+    /// Table files of the view, superseded entries included.
+    Table,
+    /// RocksDB's own log.
+    ViewLog,
+}
+
+impl Origin {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Log,
+        Self::TornGroup,
+        Self::NoGroup,
+        Self::CheckpointA,
+        Self::CheckpointB,
+        Self::Leftover,
+        Self::View,
+        Self::Table,
+        Self::ViewLog,
+    ];
+
+    /// Its name for programs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::TornGroup => "torn_groups",
+            Self::NoGroup => "records_without_group",
+            Self::CheckpointA => "checkpoint_a",
+            Self::CheckpointB => "checkpoint_b",
+            Self::Leftover => "behind_checkpoints",
+            Self::View => "view",
+            Self::Table => "view_tables",
+            Self::ViewLog => "view_log",
+        }
+    }
 }
 
 /// Changes of one origin.
@@ -67,6 +130,9 @@ pub enum Origin {
 pub struct Source {
     /// Where they were found.
     pub origin: Origin,
+    /// All small values as they were at one moment, if this is that: the last transaction that is in it. What else
+    /// there is, but for the log, has no order, and nobody counts it.
+    pub through: Option<u64>,
     /// The changes.
     pub changes: Vec<Change>,
 }
@@ -78,6 +144,9 @@ pub struct Haul {
     pub keys: Vec<StorageKey>,
     /// Everything else.
     pub sources: Vec<Source>,
+    /// Files of which `journal/FORMAT.md` does not say what they are, and those that it says hold nothing and that hold
+    /// something, by their paths: what may be in them was not looked for.
+    pub unknown: Vec<String>,
 }
 
 impl Haul {
@@ -88,54 +157,134 @@ impl Haul {
     /// A file that is there and cannot be read. A view that RocksDB does not open is no error, for its
     /// files are looked through all the same.
     pub fn read(dir: &Path) -> io::Result<Self> {
-        let mut haul = Self::default();
+        // ORDER: before RocksDB is asked, which writes files of its own.
+        let mut haul = Self {
+            unknown: unknown(dir)?,
+            ..Self::default()
+        };
         if let Some(bytes) = contents(&dir.join("vault"))? {
             haul.keys = vault::keys(&Zeroizing::new(bytes));
         }
-        let mut history = Vec::new();
-        let mut remnants = Vec::new();
-        for path in files(&dir.join("log"))? {
+        haul.add_log(&dir.join("log"))?;
+        let mut leftovers = Vec::new();
+        for (name, origin) in [
+            ("checkpoint-a", Origin::CheckpointA),
+            ("checkpoint-b", Origin::CheckpointB),
+        ] {
+            if let Some(bytes) = contents(&dir.join(name))? {
+                let (through, changes, rest) = checkpoint::read(&bytes);
+                leftovers.extend(record::carve(rest));
+                haul.add(origin, Some(through), changes);
+            }
+        }
+        haul.add(Origin::Leftover, None, leftovers);
+        for name in VIEWS {
+            haul.add_view(&dir.join(name))?;
+        }
+        Ok(haul)
+    }
+
+    fn add_log(&mut self, dir: &Path) -> io::Result<()> {
+        let (mut history, mut torn, mut orphans) = (Vec::new(), Vec::new(), Vec::new());
+        for path in files(dir)? {
             let Some(bytes) = contents(&path)? else {
                 continue;
             };
             let file = log::read(&bytes);
             history.extend(file.changes);
-            remnants.extend(file.remnants);
+            torn.extend(file.torn);
+            orphans.extend(file.orphans);
         }
         // Of one transaction the order stays that of its group.
         history.sort_by_key(|change| change.lsn);
-        haul.add(Origin::Log, history);
-        for name in ["checkpoint-a", "checkpoint-b"] {
-            if let Some(bytes) = contents(&dir.join(name))? {
-                let (through, changes) = checkpoint::read(&bytes);
-                haul.add(Origin::Picture { through }, changes);
-                remnants.extend(record::carve(&bytes));
-            }
-        }
-        for name in ["view", "rocksdb"] {
-            let view = dir.join(name);
-            if !view.is_dir() {
-                continue;
-            }
-            if let Some((through, changes)) = view::living(&view) {
-                haul.add(Origin::Picture { through }, changes);
-            }
-            for path in files(&view)? {
-                if path.extension().is_some_and(|ending| ending == "sst")
-                    && let Some(bytes) = contents(&path)?
-                {
-                    remnants.extend(view::carve(&bytes));
-                }
-            }
-        }
-        haul.add(Origin::Remnants, remnants);
-        Ok(haul)
+        self.add(Origin::Log, None, history);
+        self.add(Origin::TornGroup, None, torn);
+        self.add(Origin::NoGroup, None, orphans);
+        Ok(())
     }
 
-    fn add(&mut self, origin: Origin, changes: Vec<Change>) {
-        if !changes.is_empty() {
-            self.sources.push(Source { origin, changes });
+    fn add_view(&mut self, dir: &Path) -> io::Result<()> {
+        if !dir.is_dir() {
+            return Ok(());
         }
+        if let Some((through, changes)) = view::living(dir) {
+            self.add(Origin::View, Some(through), changes);
+        }
+        let (mut tables, mut logs) = (Vec::new(), Vec::new());
+        for path in files(dir)? {
+            let ending = path.extension().and_then(|ending| ending.to_str());
+            let Some(bytes) = contents(&path)? else {
+                continue;
+            };
+            match ending {
+                Some("sst") => tables.extend(view::carve(&bytes)),
+                Some("log") => logs.extend(view::carve_log(&bytes)),
+                // Numbers, options and the bounds of table files, and no value.
+                _ => {}
+            }
+        }
+        self.add(Origin::Table, None, tables);
+        self.add(Origin::ViewLog, None, logs);
+        Ok(())
+    }
+
+    fn add(&mut self, origin: Origin, through: Option<u64>, changes: Vec<Change>) {
+        if !changes.is_empty() {
+            self.sources.push(Source {
+                origin,
+                through,
+                changes,
+            });
+        }
+    }
+}
+
+/// The files below `dir` that nobody reads here, by their paths: see [`Haul::unknown`].
+fn unknown(dir: &Path) -> io::Result<Vec<String>> {
+    let mut found = Vec::new();
+    look(dir, "", &mut found)?;
+    found.sort();
+    Ok(found)
+}
+
+fn look(dir: &Path, below: &str, found: &mut Vec<String>) -> io::Result<()> {
+    let entries = match std::fs::read_dir(dir.join(below)) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let path = match below.is_empty() {
+            true => name,
+            false => format!("{below}/{name}"),
+        };
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            look(dir, &path, found)?;
+        } else if !kind.is_file() || !is_known(dir, &path)? {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Whether what the format says of this file is all that is to be known of it.
+fn is_known(dir: &Path, path: &str) -> io::Result<bool> {
+    let holds_nothing = || -> io::Result<bool> {
+        let bytes = contents(&dir.join(path))?.unwrap_or_default();
+        Ok(bytes.iter().all(|byte| *byte == 0))
+    };
+    match path.split_once('/') {
+        None => match path {
+            "vault" | "checkpoint-a" | "checkpoint-b" => Ok(true),
+            "lock" | "ballast" => holds_nothing(),
+            _ => Ok(false),
+        },
+        Some(("log", name)) => Ok(name.len() == 8 && view::is_number(name)),
+        Some((place, "LOCK")) if VIEWS.contains(&place) => holds_nothing(),
+        Some((place, name)) => Ok(VIEWS.contains(&place) && view::is_known(name)),
     }
 }
 
@@ -164,4 +313,48 @@ fn files(dir: &Path) -> io::Result<Vec<std::path::PathBuf>> {
     }
     paths.sort();
     Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_the_format_does_not_know_is_said_and_so_is_one_that_should_be_empty() {
+        let dir = std::env::temp_dir().join(format!("thief-format-{}", std::process::id()));
+        for below in ["log", "rocksdb", "other"] {
+            std::fs::create_dir_all(dir.join(below)).unwrap();
+        }
+        let known: [(&str, &[u8]); 8] = [
+            ("lock", b""),
+            ("ballast", &[0; 9]),
+            ("vault", b"sectors"),
+            ("checkpoint-b", b"dump"),
+            ("log/00000012", b"groups"),
+            ("rocksdb/LOCK", b""),
+            ("rocksdb/000007.sst", b"table"),
+            ("rocksdb/MANIFEST-000005", b"numbers"),
+        ];
+        for (path, bytes) in known {
+            std::fs::write(dir.join(path), bytes).unwrap();
+        }
+        assert!(Haul::read(&dir).unwrap().unknown.is_empty());
+        let strange = [
+            "keys",
+            "log/00000012.old",
+            "log/1",
+            "other/vault",
+            "rocksdb/notes",
+        ];
+        for path in strange {
+            std::fs::write(dir.join(path), b"").unwrap();
+        }
+        for path in ["lock", "ballast"] {
+            std::fs::write(dir.join(path), b"a secret").unwrap();
+        }
+        let unknown = Haul::read(&dir).unwrap().unknown;
+        std::fs::remove_dir_all(&dir).unwrap();
+        let wanted = [&["ballast", "keys", "lock"][..], &strange[1..]].concat();
+        assert_eq!(unknown, wanted);
+    }
 }

@@ -8,7 +8,7 @@
 //! format   bytes of a directory -> storage keys, and every value, living, dead, torn or left in a recycled file
 //! open     each key, and those derived from it, tried on each sealed value -> what is in the clear
 //! mls      secrets of an epoch among that -> messages of that epoch (RFC 9420, sections 6.3 and 9)
-//! follow   a whole group among that -> OpenMLS takes the Commits that came later -> more epochs
+//! follow   a whole group among that, or a welcome and its keys -> OpenMLS takes the Commits that came later -> more epochs
 //! attack   all of it against all ciphertext -> which envelopes, clips and stored chunks open
 //! ```
 //!
@@ -29,6 +29,6 @@ mod mls;
 pub mod open;
 mod pairing;
 
-pub use attack::{Attack, Captured, ClipId, FRAME, Header, Said, Spoils};
-pub use format::Haul;
-pub use open::{Loot, Opener};
+pub use attack::{Attack, Captured, ClipId, FRAME, Header, LineId, Notice, Said, Spoils};
+pub use format::{Haul, Origin};
+pub use open::{Loot, Opener, Tried};

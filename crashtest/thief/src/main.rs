@@ -44,7 +44,10 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let haul = Haul::read(&arguments.dir)?;
     let mut opener = Opener::new();
     let loot = opener.open(&haul);
-    let mut attack = Attack::new(&opener, &captured)?;
+    for path in &haul.unknown {
+        eprintln!("secluso-thief: not looked through, the format does not know it: {path}");
+    }
+    let mut attack = Attack::new(&opener, &captured, &[])?;
     let spoils = attack.spoils(&loot);
     let said: Vec<Said> = spoils
         .envelopes
@@ -56,6 +59,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         ("storage_keys", loot.keys),
         ("sealed_values", loot.sealed),
         ("opened_values", loot.plains.len()),
+        ("unknown_files", haul.unknown.len()),
         ("captured", captured.len()),
         ("unwrapped", attack.unwrapped()),
         ("opened_messages", spoils.envelopes.len()),
@@ -94,6 +98,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         ("clips_with_stored_chunks", spoils.chunks.len()),
         ("clips_with_rows", spoils.rows.len()),
         ("clips_with_running_digests", spoils.digests.len()),
+        ("stored_notifications", spoils.notices.len()),
     ];
     if arguments.json {
         let figures = figures.map(|(name, count)| (name.to_owned(), count.into()));

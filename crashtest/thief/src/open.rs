@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::bytes::Reader;
 use crate::crypto::{self, Salt, Secret, TAG_BYTES};
-use crate::format::{Change, Haul, What};
+use crate::format::{Change, Haul, Images, Origin, What};
 use states::{State, States};
 
 const NONCE_BYTES: usize = 24;
@@ -67,6 +67,15 @@ impl Plain {
     }
 }
 
+/// Sealed values of one origin, wherever in it they stand, and those of them that opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Tried {
+    /// How many there are.
+    pub sealed: u64,
+    /// How many of them opened.
+    pub opened: u64,
+}
+
 /// What one copy gave away, in the numbers of the [`Opener`] that opened it.
 #[derive(Clone, Default)]
 pub struct Loot {
@@ -78,6 +87,11 @@ pub struct Loot {
     pub keys: usize,
     /// Distinct sealed values in the copy.
     pub sealed: usize,
+    /// Where values stood.
+    pub origins: BTreeMap<Origin, Tried>,
+    /// Values that opened with a key that stands in the first image of the vault and not in the second, and the other
+    /// way round.
+    pub by_one_image: (u64, u64),
 }
 
 /// What is known of a sealed value.
@@ -109,6 +123,23 @@ impl Bits {
 
 /// A key and the version under which it is tried.
 type Candidate = (u64, [u8; 32]);
+
+/// A key of a copy.
+struct Held {
+    /// The number under which it is known.
+    number: usize,
+    version: u64,
+    key: Secret,
+    /// Where it stands itself: one that was derived may stand nowhere.
+    images: Images,
+}
+
+/// A value of a copy that is open.
+struct Open {
+    plain: usize,
+    /// Where the key stands that opened it.
+    images: Images,
+}
 
 /// Opens one copy after another, and remembers.
 #[derive(Default)]
@@ -154,11 +185,25 @@ impl Opener {
         let mut opened = Vec::new();
         for source in &haul.sources {
             let mut of_source = Vec::with_capacity(source.changes.len());
+            let mut tried = loot
+                .origins
+                .get(&source.origin)
+                .copied()
+                .unwrap_or_default();
             for change in &source.changes {
-                let plain = self.try_all(change, &keys, &mut seen);
+                let open = self.try_all(change, &keys, &mut seen);
+                let plain = open.as_ref().map(|open| open.plain);
+                tried.sealed += u64::from(is_sealed(change));
+                tried.opened += u64::from(plain.is_some());
+                match open.map(|open| open.images) {
+                    Some(Images { a: true, b: false }) => loot.by_one_image.0 += 1,
+                    Some(Images { a: false, b: true }) => loot.by_one_image.1 += 1,
+                    _ => {}
+                }
                 loot.plains.extend(plain);
                 of_source.push(plain);
             }
+            loot.origins.insert(source.origin, tried);
             opened.push(of_source);
         }
         loot.sealed = seen.len();
@@ -167,26 +212,34 @@ impl Opener {
     }
 
     /// The keys of a copy, each with those that follow it, by the numbers under which they are known.
-    fn keys_of(&mut self, haul: &Haul) -> Vec<(usize, u64, Secret)> {
+    fn keys_of(&mut self, haul: &Haul) -> Vec<Held> {
         let rotations = rotations_of(haul);
-        let mut keys = Vec::new();
-        let mut seen = BTreeSet::new();
+        let mut keys: Vec<Held> = Vec::new();
+        let mut places: BTreeMap<usize, usize> = BTreeMap::new();
         for stored in &haul.keys {
             let then = stored.version.wrapping_add(1);
             let salts = rotations.get(&(stored.number, then));
             let next = salts
                 .into_iter()
                 .flatten()
-                .filter_map(|salt| Some((then, crypto::next_storage_key(&stored.key, salt)?)));
-            for (version, key) in [(stored.version, stored.key.clone())]
-                .into_iter()
-                .chain(next)
-            {
+                .filter_map(|salt| Some((then, crypto::next_storage_key(&stored.key, salt)?)))
+                .map(|(version, key)| (version, key, Images::default()));
+            let own = (stored.version, stored.key.clone(), stored.images);
+            for (version, key, images) in std::iter::once(own).chain(next) {
                 let number = self.candidates.len() + 1;
                 let number = *self.candidates.entry((version, *key)).or_insert(number);
-                if seen.insert(number) {
-                    keys.push((number, version, key));
+                let known = places.get(&number).and_then(|place| keys.get_mut(*place));
+                if let Some(known) = known {
+                    known.images = known.images.with(images);
+                    continue;
                 }
+                places.insert(number, keys.len());
+                keys.push(Held {
+                    number,
+                    version,
+                    key,
+                    images,
+                });
             }
         }
         keys
@@ -196,9 +249,9 @@ impl Opener {
     fn try_all(
         &mut self,
         change: &Change,
-        keys: &[(usize, u64, Secret)],
+        keys: &[Held],
         seen: &mut BTreeSet<[u8; 32]>,
-    ) -> Option<usize> {
+    ) -> Option<Open> {
         let (What::Put(sealed) | What::Payload(sealed)) = &change.what else {
             return None;
         };
@@ -208,30 +261,43 @@ impl Opener {
         seen.insert(name);
         let known = self.known.entry(name).or_default();
         if let Some((by, plain)) = known.opened {
-            let is_here = by == IN_THE_CLEAR || keys.iter().any(|(number, _, _)| *number == by);
-            return is_here.then_some(plain);
+            let images = match by {
+                IN_THE_CLEAR => Images::default(),
+                _ => keys.iter().find(|held| held.number == by)?.images,
+            };
+            return Some(Open { plain, images });
         }
         let (nonce, body) = sealed.split_first_chunk::<NONCE_BYTES>()?;
         let (clear, tag) = body.split_last_chunk::<TAG_BYTES>()?;
         let found = match *tag == [0; TAG_BYTES] && is_clear(&change.key, nonce, clear) {
-            true => Some((IN_THE_CLEAR, Zeroizing::new(clear.to_vec()))),
-            false => keys.iter().find_map(|(number, version, key)| {
-                if !known.tried.insert(*number) {
+            true => Some((
+                IN_THE_CLEAR,
+                Images::default(),
+                Zeroizing::new(clear.to_vec()),
+            )),
+            false => keys.iter().find_map(|held| {
+                if !known.tried.insert(held.number) {
                     return None;
                 }
-                let aad = aad(&scope, *version, &change.key);
-                Some((*number, crypto::open_x(key, *nonce, &aad, body)?))
+                let aad = aad(&scope, held.version, &change.key);
+                let bytes = crypto::open_x(&held.key, *nonce, &aad, body)?;
+                Some((held.number, held.images, bytes))
             }),
         };
-        let (by, bytes) = found?;
+        let (by, images, bytes) = found?;
         let plain = self.plains.len();
         known.opened = Some((by, plain));
         self.plains.push(Plain {
             key: change.key.clone(),
             bytes,
         });
-        Some(plain)
+        Some(Open { plain, images })
     }
+}
+
+/// Whether a change sets something that is sealed.
+fn is_sealed(change: &Change) -> bool {
+    !matches!(change.what, What::Delete) && scope_of(&change.key).is_some()
 }
 
 /// What all rotations mixed in that any row of a copy tells of, by the number of the key and the version that
@@ -301,7 +367,7 @@ mod tests {
     use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 
     use super::*;
-    use crate::format::{Origin, Source, StorageKey};
+    use crate::format::{Source, StorageKey};
 
     fn key(name: u8) -> Vec<u8> {
         let mut key = vec![b'S', GROUP_SCOPE];
@@ -328,9 +394,11 @@ mod tests {
                 number: 1,
                 version,
                 key: Secret::new(secret),
+                images: Images { a: true, b: true },
             }],
             sources: vec![Source {
                 origin: Origin::Log,
+                through: None,
                 changes: log
                     .iter()
                     .map(|(lsn, name, what)| Change {
@@ -340,6 +408,7 @@ mod tests {
                     })
                     .collect(),
             }],
+            unknown: Vec::new(),
         }
     }
 
@@ -352,7 +421,8 @@ mod tests {
             what: What::Put([&[ROW, *number, *version][..], salt].concat()),
         };
         haul.sources.push(Source {
-            origin: Origin::Remnants,
+            origin: Origin::NoGroup,
+            through: None,
             changes: rows.iter().map(row).collect(),
         });
         haul
@@ -387,6 +457,48 @@ mod tests {
         let gone = opener.open(&haul((9, [1; 32]), &log));
         assert!(gone.plains.is_empty());
         assert_eq!(opener.opened(), 3);
+    }
+
+    #[test]
+    fn what_opens_is_counted_where_it_stood_and_by_the_image_that_had_its_key() {
+        let (old, salt) = (Secret::new([5; 32]), [1; 32]);
+        let new = crypto::next_storage_key(&old, &salt).unwrap();
+        let put = |secret, version| What::Put(seal(secret, version, &key(1), b"text"));
+        let log = [
+            (1, 1, put(&old, 4)),
+            (2, 1, put(&new, 5)),
+            (3, 1, What::Delete),
+        ];
+        // Between the writes of both images.
+        let mut between = with_rows(haul((4, *old), &log), &[(1, 5, salt)]);
+        between.keys[0].images = Images { a: false, b: true };
+        between.keys.push(StorageKey {
+            number: 1,
+            version: 5,
+            key: new.clone(),
+            images: Images { a: true, b: false },
+        });
+        let mut torn = between.sources[0].clone();
+        torn.origin = Origin::TornGroup;
+        torn.changes.push(Change {
+            lsn: 0,
+            key: key(2),
+            what: What::Put(vec![9; 60]),
+        });
+        between.sources.push(torn);
+        let mut opener = Opener::new();
+        // What was opened before counts as well.
+        for _ in 0..2 {
+            let loot = opener.open(&between);
+            assert_eq!(loot.by_one_image, (2, 2));
+            let of = |origin| loot.origins.get(&origin).copied().unwrap_or_default();
+            assert_eq!((of(Origin::Log).sealed, of(Origin::Log).opened), (2, 2));
+            let torn = of(Origin::TornGroup);
+            assert_eq!((torn.sealed, torn.opened), (3, 2));
+            assert_eq!(of(Origin::NoGroup), Tried::default());
+        }
+        let settled = haul((4, *old), &log);
+        assert_eq!(opener.open(&settled).by_one_image, (0, 0));
     }
 
     #[test]

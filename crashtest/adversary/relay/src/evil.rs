@@ -260,7 +260,7 @@ impl Evil {
 
     /// The bytes of a number, for its sender.
     pub fn fetch(&mut self, mailbox: &SendId, seq: Seq) -> Option<Bytes> {
-        self.liar.stored(self.mailboxes.stored(mailbox, seq))
+        self.liar.stored(&self.mailboxes, mailbox, seq)
     }
 }
 

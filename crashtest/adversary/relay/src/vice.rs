@@ -103,21 +103,6 @@ impl Vice {
             Self::Mixture => "mixture",
         }
     }
-
-    /// Whether it may show a sender what looks like a rollback. Then a hub that stops sending and says so is
-    /// right, if it takes that back.
-    #[must_use]
-    pub fn accuses(self) -> bool {
-        matches!(
-            self,
-            Self::Equivocate
-                | Self::ForgeReceipts
-                | Self::HeadAbove
-                | Self::HeadDigest
-                | Self::Walk
-                | Self::Mixture
-        )
-    }
 }
 
 impl fmt::Display for Vice {

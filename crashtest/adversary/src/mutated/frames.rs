@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use crashtest::trouble::Outcome;
 use crashtest_evil_relay::evil::mailboxes::{Answer, Image, Mailboxes};
-use hub::core::{Evidence, LineHeads, Standing};
+use hub::core::{Judged, LineHeads};
 use journal::ids::Line;
 use wire::envelope::Size;
 use wire::frame::{append_prefix, deliver_prefix};
@@ -170,7 +170,7 @@ pub(super) fn control(ends: &mut Ends, tally: &mut Tally) -> Outcome<()> {
 fn hear(sender: &mut Sender, bytes: &[u8]) {
     match Frame::decode(bytes) {
         Ok((Frame::SendState { slot: SLOT, state }, _)) => sender.handle_attached(&state, 0),
-        Ok((Frame::Receipt { slot: SLOT, head }, _)) => sender.handle_receipt(head),
+        Ok((Frame::Receipt { slot: SLOT, head }, _)) => sender.handle_receipt(head, 0),
         Ok((Frame::Conflict { slot: SLOT, stored }, _)) => sender.handle_conflict(stored, 0),
         Ok((Frame::NotNext { slot: SLOT, .. }, _)) => sender.handle_not_next(0),
         Ok((
@@ -213,15 +213,9 @@ fn complete(
     Err(broken("a sender never sends what the relay does not hold"))
 }
 
-fn take_events(ends: &mut Ends, line: Line, sender: &mut Sender, now_ms: u64) {
+fn take_events(sender: &mut Sender, now_ms: u64) {
     while let Some(event) = sender.poll_event() {
         match event {
-            SenderEvent::Evidence(_) => {
-                let doubted = Standing::RolledBack(Evidence::OtherDigest);
-                ends.hub.handle_standing(line, doubted);
-                sender.handle_evidence_dismissed(now_ms);
-                ends.hub.handle_standing(line, Standing::Good);
-            }
             SenderEvent::Misbehaved { .. } => sender.handle_detached(now_ms),
             SenderEvent::Receipt { .. }
             | SenderEvent::Rewound { .. }
@@ -239,12 +233,21 @@ fn step(
     relay: &mut Mailboxes,
     now_ms: u64,
 ) -> Outcome<u64> {
-    take_events(ends, line, sender, now_ms);
+    take_events(sender, now_ms);
     match sender.poll_need(now_ms) {
         Some(Need::Attach) => sender.handle_attached(&relay.send_state(&head.send), now_ms),
         Some(Need::Digest(seq)) => {
             let ours = ends.hub.digest(line, seq, WALL_MS).map_err(broken)?;
             sender.handle_digest(seq, ours, now_ms);
+        }
+        Some(Need::Stored(evidence)) => {
+            let seq = evidence.relay().seq;
+            let shown = relay.stored(&head.send, seq);
+            let judged = ends.hub.handle_stored(line, seq, shown.as_deref(), WALL_MS);
+            if judged.map_err(broken)? == Judged::RolledBack {
+                return Err(broken("C8: the hub took a changed word for a proof"));
+            }
+            sender.handle_evidence_dismissed(now_ms);
         }
         Some(Need::Envelope { seq, after }) => match outgoing(ends, line, seq)? {
             None => sender.handle_missing(seq),
@@ -252,7 +255,7 @@ fn step(
                 let digest = Digest::of(&bytes);
                 sender.handle_sent(seq, digest, bytes.len());
                 match relay.append(head.send, seq, after, digest, &bytes) {
-                    Answer::Receipt(head) => sender.handle_receipt(head),
+                    Answer::Receipt(head) => sender.handle_receipt(head, now_ms),
                     Answer::NotNext(_) => sender.handle_not_next(now_ms),
                     other => return Err(broken(format!("an honest relay says {other:?}"))),
                 }

@@ -14,6 +14,7 @@ use crashtest::process::{Line, Role};
 use crashtest::system::System;
 use crashtest::trouble::{Outcome, Trouble};
 use crashtest_evil_relay::orders::Order;
+use crashtest_evil_relay::vice::Vice;
 
 use super::{Beat, Case, Held, Met, Noticed, Old};
 use crate::campaign::order;
@@ -24,6 +25,8 @@ const ALONE: Duration = Duration::from_secs(8);
 const TOGETHER: Duration = Duration::from_secs(30);
 /// How long it is watched once it has noticed: nothing more may leave it.
 const AFTERWARDS: Duration = Duration::from_millis(1_500);
+/// How long one that knew it at its start is watched with its peer.
+const WITH_PEER: Duration = Duration::from_secs(4);
 /// The longest pause between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// Lines of a pairing: a heartbeat says something on each.
@@ -40,11 +43,15 @@ pub(super) fn play(system: &mut System, case: Case) -> Outcome<Met> {
     if case.beat == Beat::Before {
         both_speak(system, Until::Acked)?;
     }
-    let old = system.path("old");
-    copy(&system.path(case.directory()), &old)?;
-    go_on(system, case)?;
-    put_back(system, case, &old)?;
-    let met = start_old(system, case)?;
+    let met = if case.old == Old::Today {
+        lied_to(system, case)?
+    } else {
+        let old = system.path("old");
+        copy(&system.path(case.directory()), &old)?;
+        go_on(system, case)?;
+        put_back(system, case, &old)?;
+        start_old(system, case)?
+    };
     match system.panic_said() {
         Some(line) => Err(Trouble::Broken(format!("a panic: {line}"))),
         // Whatever was put back, nothing is given away.
@@ -71,7 +78,7 @@ fn go_on(system: &mut System, case: Case) -> Outcome<()> {
             Beat::Behind => Until::Heard,
         },
     )?;
-    if case.held != Held::Trimmed {
+    if !matches!(case.held, Held::Trimmed | Held::Shown) {
         order(system, Order::Empty)?;
     }
     match (case.held, case.whose) {
@@ -175,7 +182,7 @@ fn put_back(system: &System, case: Case, old: &Path) -> Outcome<()> {
     copy(old, &now)?;
     match case.old {
         Old::AllButVault => copy(&aside.join(inside), &vault),
-        Old::Whole | Old::Vault => Ok(()),
+        Old::Whole | Old::Vault | Old::Today => Ok(()),
     }
 }
 
@@ -202,6 +209,9 @@ fn start_old(system: &mut System, case: Case) -> Outcome<Met> {
         let ended = system.process(case.whose)?.ended().is_some();
         let asked = |line: &Line| line.role == case.whose && line.event() == "connected";
         let refused = ended && system.board().find(from, asked).is_none();
+        if case.held == Held::Shown {
+            return start_again(system, case, alone);
+        }
         return Ok(Met {
             noticed: if refused {
                 Noticed::AtStart
@@ -242,6 +252,78 @@ fn start_old(system: &mut System, case: Case) -> Outcome<Met> {
     })
 }
 
+/// The relay has shown what it held, and holds nothing any more: the old one starts again, and its peer comes. What
+/// was proved once is known to this process as well, and nothing may leave it.
+fn start_again(system: &mut System, case: Case, alone: u64) -> Outcome<Met> {
+    order(system, Order::Empty)?;
+    system.kill(case.whose)?;
+    let from = system.board().len();
+    let is_over = |trouble: &Trouble| match trouble {
+        Trouble::Ended { role, status, .. } => {
+            *role == case.whose && status.code() == Some(REFUSED)
+        }
+        other => other.exit_code() == Some(REFUSED),
+    };
+    let mut knows = false;
+    for role in [case.whose, case.peer()] {
+        match system.start(role) {
+            Ok(()) => {}
+            Err(trouble) if is_over(&trouble) => knows = true,
+            Err(trouble) => return Err(trouble),
+        }
+    }
+    if !knows {
+        knows = watch(system, case, from, ALONE, |_system| Ok(false))?;
+    }
+    linger(system, WITH_PEER);
+    let with_peer = left(system, case)? - alone;
+    let noticed = if knows {
+        Noticed::Alone
+    } else {
+        Noticed::Forgotten
+    };
+    Ok(Met {
+        noticed,
+        alone,
+        with_peer,
+    })
+}
+
+/// Today's directory at a relay that shows heads above all that it ever got, and envelopes that it makes up for them:
+/// what it is sent must come all the same, and when it behaves both ends are in step.
+fn lied_to(system: &mut System, case: Case) -> Outcome<Met> {
+    let from = system.board().len();
+    order(system, Order::Vice(Vice::HeadAbove, 1))?;
+    order(system, Order::Mark)?;
+    hub_speaks(system)?;
+    if case.whose == Role::App {
+        phone_speaks(system)?;
+    }
+    let alone = left(system, case)?;
+    if order(system, Order::Behave)?.lies == 0 {
+        return Err(Trouble::Broken("the relay told no lie".to_owned()));
+    }
+    let peer_from = system.board().len();
+    for role in [Role::App, Role::Hub] {
+        system.start(role)?;
+    }
+    let mut in_step = false;
+    let noticed = watch(system, case, from, TOGETHER, |system| {
+        in_step = is_in_step(system, peer_from)?;
+        Ok(in_step)
+    })?;
+    let with_peer = left(system, case)? - alone;
+    Ok(Met {
+        noticed: match (noticed, in_step) {
+            (true, _) => Noticed::Alone,
+            (false, true) => Noticed::InStep,
+            (false, false) => Noticed::Never,
+        },
+        alone,
+        with_peer,
+    })
+}
+
 /// Envelopes of whoever runs on the old copy that nobody had seen before.
 fn left(system: &System, case: Case) -> Outcome<u64> {
     let look = order(system, Order::Look)?;
@@ -267,21 +349,23 @@ fn watch(
         }
         system.board().wait(seen, LOOK_INTERVAL);
     }
+    linger(system, AFTERWARDS);
+    has_noticed(system, case, from)
+}
+
+fn linger(system: &System, for_so_long: Duration) {
     let began = Instant::now();
-    while began.elapsed() < AFTERWARDS {
+    while began.elapsed() < for_so_long {
         let seen = system.board().changes();
         system.board().wait(seen, LOOK_INTERVAL);
     }
-    has_noticed(system, case, from)
 }
 
 /// By a word of its own, or by an end with the code for it.
 fn has_noticed(system: &mut System, case: Case, from: usize) -> Outcome<bool> {
     let said = |line: &Line| {
         let standing = line.event() == "standing" && line.text("state") == "rolled_back";
-        // A phone that follows says so each time that the relay contradicts it, and asks again.
-        let doubts = line.event() == "disconnected" && line.text("reason").contains("older copy");
-        line.role == case.whose && (standing || doubts)
+        line.role == case.whose && standing
     };
     if system.board().find(from, said).is_some() {
         return Ok(true);

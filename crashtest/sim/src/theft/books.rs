@@ -42,8 +42,12 @@ impl Moment {
 pub(super) struct Clip {
     pub(super) id: ClipId,
     pub(super) pairing: PairingId,
+    /// When its event began, milliseconds since 1970: no two events have begun at once.
+    pub(super) started_unix_ms: u64,
     pub(super) began: u64,
     pub(super) over: Option<u64>,
+    /// When it ended, another clip went on in its line.
+    pub(super) beside: bool,
     /// On its phone.
     pub(super) deleted: Option<u64>,
     /// Its last envelope so far.
@@ -81,6 +85,43 @@ impl Live {
     }
 }
 
+/// What was said to pair a phone, and made for that.
+#[derive(Clone)]
+pub(super) struct Talk {
+    pub(super) pairing: PairingId,
+    /// The step from which on it was over at the hub, and at the phone: what was made for it is in neither image of the vault.
+    pub(super) over_at_hub: Option<u64>,
+    pub(super) over_at_phone: Option<u64>,
+    pub(super) secrets: Vec<PairingSecret>,
+}
+
+/// What nobody may have any more once a phone is paired.
+#[derive(Clone)]
+pub(super) struct PairingSecret {
+    pub(super) bytes: Vec<u8>,
+    /// The hub has it as well, until then.
+    pub(super) is_at_hub: bool,
+}
+
+impl Talk {
+    /// Whether a copy may hold what was made for it; `is_at_hub`: if that is something that the hub has as well.
+    pub(super) fn may_hold(&self, whose: Whose, at: Moment, is_at_hub: bool) -> bool {
+        let goes_on = |over: Option<u64>| !over.is_some_and(|step| at.is_past(step));
+        match whose {
+            Whose::Hub => is_at_hub && goes_on(self.over_at_hub),
+            Whose::Phone(pairing) => pairing == self.pairing && goes_on(self.over_at_phone),
+        }
+    }
+}
+
+/// How often a phone died in the middle of something, and another process went on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Deaths {
+    pub(super) rotation: u64,
+    pub(super) deletion: u64,
+    pub(super) heartbeat: u64,
+}
+
 /// An envelope that was sent, or a frame of a live session.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
@@ -113,8 +154,10 @@ pub(super) struct Books {
     /// The hub keeps copies until the ack.
     pub(super) retains: bool,
     pub(super) clips: Vec<Clip>,
-    /// The clips in progress, by their places among them, one of each phone.
-    pub(super) recording: BTreeMap<PairingId, usize>,
+    /// The clips in progress, by their places among them: one of each phone and camera, by that one's number.
+    pub(super) recording: BTreeMap<(PairingId, u8), usize>,
+    /// The camera whose step this is.
+    pub(super) camera: u8,
     pub(super) captured: Vec<Captured>,
     pub(super) sent: Vec<Sent>,
     pub(super) heals: Vec<Heal>,
@@ -141,17 +184,26 @@ pub(super) struct Books {
     pub(super) told: (u64, u64),
     /// Pictures of events whose clip was deleted on its phone, and the step in which that was done.
     pub(super) deleted_pictures: BTreeMap<ClipId, (PairingId, u64)>,
+    /// The pairings, and what was said in them, message by message.
+    pub(super) talks: Vec<Talk>,
+    pub(super) talked: Vec<Vec<u8>>,
+    pub(super) deaths: Deaths,
+    /// Files in copies that the thief has not looked through, because the format does not know them.
+    pub(super) unknown: BTreeSet<String>,
 }
 
 impl Books {
-    /// A clip of this name begins, for this phone.
-    pub(super) fn begins(&mut self, pairing: PairingId, id: ClipId) {
-        self.recording.insert(pairing, self.clips.len());
+    /// A clip of this name begins, for this phone, of an event that began then.
+    pub(super) fn begins(&mut self, pairing: PairingId, id: ClipId, started_unix_ms: u64) {
+        self.recording
+            .insert((pairing, self.camera), self.clips.len());
         self.clips.push(Clip {
             id,
             pairing,
+            started_unix_ms,
             began: self.step,
             over: None,
+            beside: false,
             deleted: None,
             last: Seq::NONE,
             released: None,
@@ -162,31 +214,92 @@ impl Books {
         self.clips.iter_mut().find(|clip| clip.id == id)
     }
 
-    /// It has ended, and everything about that is synced.
-    pub(super) fn ends(&mut self, id: ClipId) {
+    /// Whether a clip of any camera is in progress for this phone.
+    fn records(&self, pairing: PairingId) -> bool {
+        self.recording.keys().any(|(of, _)| *of == pairing)
+    }
+
+    /// These have ended, in this order, and everything about that is synced. The last that has left of their lines are
+    /// their ends.
+    pub(super) fn end(&mut self, ids: &[ClipId]) {
+        if ids.is_empty() {
+            return;
+        }
         let step = self.step;
-        if let Some(clip) = self.clip(id) {
-            clip.over = Some(step);
-            let pairing = clip.pairing;
-            self.recording.remove(&pairing);
+        let mut ended: BTreeMap<PairingId, Vec<usize>> = BTreeMap::new();
+        for (place, clip) in self.clips.iter_mut().enumerate() {
+            if ids.contains(&clip.id) {
+                clip.over = Some(step);
+                ended.entry(clip.pairing).or_default().push(place);
+            }
+        }
+        let is_over = |place: &usize| ended.values().any(|places| places.contains(place));
+        self.recording.retain(|_, place| !is_over(place));
+        for (pairing, mut places) in ended {
+            let order = |place: &usize| {
+                let id = self.clips.get(*place).map(|clip| clip.id);
+                ids.iter().position(|one| Some(*one) == id)
+            };
+            places.sort_by_key(order);
+            let beside = self.records(pairing);
+            for place in &places {
+                if let Some(clip) = self.clips.get_mut(*place) {
+                    clip.beside = beside;
+                }
+            }
+            let line = Line::of(pairing, Channel::EventVideo);
+            self.says_ends(line, &places);
+            // Each end rotates the key of its line, whoever else records there.
+            self.shuts_taken(|taken| taken == line);
         }
         if self.recording.is_empty() {
-            for place in std::mem::take(&mut self.taken_in_a_clip) {
-                self.shuts(place);
+            self.shuts_taken(|_| true);
+        }
+    }
+
+    /// The last that the hub has said on this line are the ends of these clips.
+    fn says_ends(&mut self, line: Line, clips: &[usize]) {
+        let said = self.sent.iter().enumerate().rev();
+        let said = said.filter(|(_, sent)| sent.line == line && sent.by == Whose::Hub);
+        let said: Vec<usize> = said.map(|(place, _)| place).take(clips.len()).collect();
+        for (place, clip) in said.into_iter().zip(clips.iter().rev()) {
+            let seq = self.captured.get(place).map(|captured| captured.seq);
+            if let Some(sent) = self.sent.get_mut(place) {
+                sent.clip = Some(*clip);
+            }
+            if let (Some(clip), Some(seq)) = (self.clips.get_mut(*clip), seq) {
+                clip.last = Seq(seq);
+            }
+        }
+    }
+
+    /// What the hub took in an event is shut now, on the lines that are meant.
+    fn shuts_taken(&mut self, is_meant: impl Fn(Line) -> bool) {
+        for place in std::mem::take(&mut self.taken_in_a_clip) {
+            let line = self.sent.get(place).map(|sent| sent.line);
+            match line.is_some_and(&is_meant) {
+                true => self.shuts(place),
+                false => self.taken_in_a_clip.push(place),
             }
         }
     }
 
     /// A tick of the hub: what it took in an event is shut now, but for what was said on a line that records.
     pub(super) fn ticks(&mut self) {
-        for place in std::mem::take(&mut self.taken_in_a_clip) {
-            let line = self.sent.get(place).map(|sent| sent.line);
-            let records = line.is_some_and(|line| {
-                line.channel == Channel::EventVideo && self.recording.contains_key(&line.pairing)
-            });
-            match records {
-                true => self.taken_in_a_clip.push(place),
-                false => self.shuts(place),
+        let recording: BTreeSet<PairingId> = self.recording.keys().map(|(of, _)| *of).collect();
+        self.shuts_taken(|line| {
+            line.channel != Channel::EventVideo || !recording.contains(&line.pairing)
+        });
+    }
+
+    /// The pairing of this phone is over at one of its ends, and that is synced.
+    pub(super) fn has_paired(&mut self, whose: Whose, pairing: PairingId) {
+        let step = self.step;
+        let of = |talk: &&mut Talk| talk.pairing == pairing;
+        if let Some(talk) = self.talks.iter_mut().find(of) {
+            match whose {
+                Whose::Hub => talk.over_at_hub = Some(step),
+                Whose::Phone(_) => talk.over_at_phone = Some(step),
             }
         }
     }
@@ -328,7 +441,7 @@ impl Books {
             bytes: bytes.to_vec(),
         });
         let has_clips = by == Whose::Hub && line.channel == Channel::EventVideo;
-        let recorded = self.recording.get(&line.pairing).copied();
+        let recorded = self.recording.get(&(line.pairing, self.camera)).copied();
         let clip = recorded.filter(|_| has_clips);
         if let Some(clip) = clip.and_then(|place| self.clips.get_mut(place)) {
             clip.last = clip.last.max(seq);
@@ -432,12 +545,12 @@ mod tests {
         };
         books.step = 1;
         books.takes(to, Seq(1));
-        books.begins(PAIRING, [7; 16]);
+        books.begins(PAIRING, [7; 16], 1);
         books.step = 2;
         books.takes(to, Seq(2));
         assert_eq!(shut(&books), [Some(1), None, None]);
         books.step = 3;
-        books.ends([7; 16]);
+        books.end(&[[7; 16]]);
         assert_eq!(shut(&books), [Some(1), Some(3), None]);
         books.step = 4;
         books.removes(PAIRING);
@@ -447,7 +560,7 @@ mod tests {
     #[test]
     fn a_tick_in_an_event_shuts_what_was_said_on_other_lines() {
         let mut books = Books::default();
-        books.begins(PAIRING, [7; 16]);
+        books.begins(PAIRING, [7; 16], 1);
         for (channel, to) in [(Channel::Config, 2), (Channel::EventVideo, 3)] {
             let (line, to) = (Line::of(PAIRING, channel), SendId([to; 24]));
             books.leaves((line, Whose::Phone(PAIRING)), to, Seq(1), b"ack");
@@ -458,8 +571,114 @@ mod tests {
         let shut: Vec<Option<u64>> = books.sent.iter().map(|sent| sent.shut).collect();
         assert_eq!(shut, [Some(4), None]);
         books.step = 5;
-        books.ends([7; 16]);
+        books.end(&[[7; 16]]);
         assert_eq!(books.sent.last().unwrap().shut, Some(5));
+    }
+
+    /// The door's clip begins, the yard's, each leaves something more, and a phone has said something on two lines.
+    fn of_two_cameras() -> Books {
+        let mut books = Books::default();
+        let (line, to) = (Line::of(PAIRING, Channel::EventVideo), SendId([2; 24]));
+        for (step, camera, seq) in [(1, 0, 1), (2, 1, 2), (3, 0, 3), (4, 1, 4)] {
+            (books.step, books.camera) = (step, camera);
+            if step < 3 {
+                books.begins(PAIRING, [camera; 16], step);
+            }
+            books.leaves((line, Whose::Hub), to, Seq(seq), b"chunk");
+        }
+        for (channel, to) in [(Channel::Config, 3), (Channel::EventVideo, 4)] {
+            let (line, to) = (Line::of(PAIRING, channel), SendId([to; 24]));
+            books.leaves((line, Whose::Phone(PAIRING)), to, Seq(1), b"ack");
+            books.takes(to, Seq(1));
+        }
+        books
+    }
+
+    fn of_clips(books: &Books) -> Vec<Option<usize>> {
+        let by_hub = books.sent.iter().filter(|sent| sent.by == Whose::Hub);
+        by_hub.map(|sent| sent.clip).collect()
+    }
+
+    #[test]
+    fn of_two_cameras_at_once_each_has_its_own_clip_and_its_own_end() {
+        let line = Line::of(PAIRING, Channel::EventVideo);
+        let mut books = of_two_cameras();
+        assert_eq!(of_clips(&books), [Some(0), Some(1), Some(0), Some(1)]);
+        (books.step, books.camera) = (5, 0);
+        books.leaves((line, Whose::Hub), SendId([2; 24]), Seq(5), b"trailer");
+        books.end(&[[0; 16]]);
+        let at = |step| Moment {
+            step,
+            within: false,
+        };
+        let in_progress = |books: &Books, step| -> Vec<bool> {
+            let clips = books.clips.iter();
+            clips.map(|clip| clip.is_in_progress(at(step))).collect()
+        };
+        assert_eq!(in_progress(&books, 4), [true, true]);
+        assert_eq!(in_progress(&books, 5), [false, true]);
+        let shut = |books: &Books| -> Vec<Option<u64>> {
+            let by_phone = books.sent.iter().filter(|sent| sent.by != Whose::Hub);
+            by_phone.map(|sent| sent.shut).collect()
+        };
+        // The line's key was rotated; nothing else is before the other camera is done.
+        assert_eq!(shut(&books), [None, Some(5)]);
+        (books.step, books.camera) = (6, 1);
+        books.leaves((line, Whose::Hub), SendId([2; 24]), Seq(6), b"trailer");
+        books.end(&[[1; 16]]);
+        assert_eq!(shut(&books), [Some(6), Some(5)]);
+        let told: Vec<(bool, u64)> = books
+            .clips
+            .iter()
+            .map(|clip| (clip.beside, clip.last.0))
+            .collect();
+        assert_eq!(told, [(true, 5), (false, 6)]);
+        assert!(books.recording.is_empty());
+    }
+
+    #[test]
+    fn a_start_ends_both_and_each_has_a_notice_of_its_own() {
+        let line = Line::of(PAIRING, Channel::EventVideo);
+        let mut books = of_two_cameras();
+        (books.step, books.camera) = (5, 0);
+        // The Commit, and a notice for each.
+        for seq in [5, 6, 7] {
+            books.leaves((line, Whose::Hub), SendId([2; 24]), Seq(seq), b"cut off");
+        }
+        books.end(&[[0; 16], [1; 16]]);
+        assert_eq!(of_clips(&books)[5..], [Some(0), Some(1)]);
+        let told: Vec<(bool, u64)> = books
+            .clips
+            .iter()
+            .map(|clip| (clip.beside, clip.last.0))
+            .collect();
+        assert_eq!(told, [(false, 6), (false, 7)]);
+    }
+
+    #[test]
+    fn what_was_made_for_a_pairing_is_nobodys_once_it_is_over() {
+        let mut books = Books::default();
+        books.talks.push(Talk {
+            pairing: PAIRING,
+            over_at_hub: None,
+            over_at_phone: None,
+            secrets: Vec::new(),
+        });
+        books.step = 4;
+        books.has_paired(Whose::Hub, PAIRING);
+        books.step = 5;
+        books.has_paired(Whose::Phone(PAIRING), PAIRING);
+        let may = |whose, step, within, is_at_hub| {
+            let at = Moment { step, within };
+            books.talks[0].may_hold(whose, at, is_at_hub)
+        };
+        assert!(may(Whose::Hub, 3, false, true) && !may(Whose::Hub, 3, false, false));
+        assert!(may(Whose::Hub, 4, true, true) && !may(Whose::Hub, 4, false, true));
+        let phone = Whose::Phone(PAIRING);
+        assert!(may(phone, 4, false, false) && may(phone, 5, true, false));
+        assert!(!may(phone, 5, false, false));
+        let another = Whose::Phone(PairingId([2; 16]));
+        assert!(!may(another, 1, false, false));
     }
 
     #[test]
@@ -501,13 +720,13 @@ mod tests {
     fn a_copy_is_retained_until_the_ack_of_its_clips_last_envelope() {
         let (line, to) = (Line::of(PAIRING, Channel::EventVideo), SendId([2; 24]));
         let mut books = Books::default();
-        books.begins(PAIRING, [7; 16]);
+        books.begins(PAIRING, [7; 16], 1);
         for seq in [4, 5] {
             books.leaves((line, Whose::Hub), to, Seq(seq), b"chunk");
         }
         let at = |step, within| Moment { step, within };
         books.step = 2;
-        books.ends([7; 16]);
+        books.end(&[[7; 16]]);
         books.is_acked(PAIRING, Seq(4));
         assert_eq!(books.retained_for(PAIRING), [[7; 16]]);
         books.step = 3;

@@ -251,8 +251,10 @@ mod tests {
         let clip = Clip {
             id: [7; 16],
             pairing: PAIRING,
+            started_unix_ms: 5,
             began: 5 + super::super::books::STEPS_TO_A_CLIP,
             over: Some(8),
+            beside: false,
             deleted: Some(9),
             last: Seq(1),
             released: None,

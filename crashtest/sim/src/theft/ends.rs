@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use app_core::core::{Core as AppCore, Delivered, Order, Ordered, PendingRun, Run};
 use bytes::Bytes;
 use hub::core::{Core as HubCore, Notice, SilenceLimits, Verdict};
-use journal::ids::{Channel, ClipId, Line, PairingId};
+use journal::ids::{Channel, Line, PairingId};
 use journal::message::LiveStart;
-use journal::pairing::AppNext;
+use journal::pairing::{AppNext, Confirmed, Joined, Requested, Welcomed};
 use journal::vault::file::FileVault;
-use journal::{AppPairing, HubPairing, Journal, JournalError, LivePiece, Role, Suite};
+use journal::{AppPairing, HubPairing, Journal, JournalError, LivePiece, Offer, Role, Suite};
+use thief::ClipId;
 use wal::store::RocksStore;
 use wal::{RecoveryReport, SeededDice};
 use wire::{DeviceId, Seq};
@@ -112,45 +113,34 @@ impl HubEnd {
         Self::start(start, seed, now_ms)
     }
 
-    /// One more phone, on files that hold none yet.
-    pub(super) fn pair(
-        &mut self,
-        phone: Blank,
-        device: DeviceId,
-        now_ms: u64,
-    ) -> Outcome<PhoneEnd> {
-        let Blank {
-            dir,
-            mut core,
-            peep,
-        } = phone;
-        let now_s = now_ms / 1000;
+    /// Offers to pair with one more phone.
+    pub(super) fn offers(&mut self, now_ms: u64) -> Outcome<Offer> {
         let terms = run::terms(Suite::XWing);
-        let hub = &mut self.core;
-        let offer = hub.with_journal(now_ms, |hub| HubPairing::offer(hub, terms, now_s))?;
-        let app = core.journal();
-        let next = AppPairing::start(app, &offer, device, now_s)?.into_inner();
-        let AppNext::Request(request) = next else {
-            return Err("a new pairing begins with a request".into());
-        };
-        let peer = request.device();
-        let answer = hub.with_journal(now_ms, |hub| {
-            HubPairing::request(hub, &request, peer, now_s)
-        })?;
-        let confirm = AppPairing::answer(app, &request, &answer, now_s)?;
-        let done = hub.with_journal(now_ms, |hub| HubPairing::confirm(hub, &confirm))?;
-        let pairing = AppPairing::done(app, &confirm, &done)?.into_inner();
-        let phone_ways = run::ways(app, pairing)?;
-        let hub_ways = hub.with_journal(now_ms, |hub| run::ways(hub, pairing))?;
-        hub.refresh_lines()?;
-        self.ways.extend(hub_ways);
-        Ok(PhoneEnd {
-            dir,
-            pairing,
-            core,
-            peep,
-            ways: phone_ways,
-        })
+        let offer = |hub: &mut Journal| HubPairing::offer(hub, terms, now_ms / 1000);
+        Ok(self.core.with_journal(now_ms, offer)?.into_inner())
+    }
+
+    /// Answers what a phone has asked: there are groups, and welcomes into them.
+    pub(super) fn answers(&mut self, asked: &Requested, now_ms: u64) -> Outcome<Welcomed> {
+        let peer = asked.device();
+        let answer = |hub: &mut Journal| HubPairing::request(hub, asked, peer, now_ms / 1000);
+        Ok(self.core.with_journal(now_ms, answer)?.into_inner())
+    }
+
+    /// Takes a phone's proof: it is one of this hub's.
+    pub(super) fn confirms(
+        &mut self,
+        joined: &Joined,
+        pairing: PairingId,
+        now_ms: u64,
+    ) -> Outcome<Confirmed> {
+        let confirm = |hub: &mut Journal| HubPairing::confirm(hub, joined);
+        let done = self.core.with_journal(now_ms, confirm)?.into_inner();
+        let ways = |hub: &mut Journal| run::ways(hub, pairing);
+        let ways = self.core.with_journal(now_ms, ways)?;
+        self.core.refresh_lines()?;
+        self.ways.extend(ways);
+        Ok(done)
     }
 
     /// One sync for everything staged; its facts and its envelopes go into the books.
@@ -165,8 +155,12 @@ impl HubEnd {
         let mut unwatched: Vec<Line> = Vec::new();
         while let Some(notice) = self.core.poll_notice() {
             match notice {
-                Notice::ClipStarted { line, clip, .. } => books.begins(line.pairing, clip.0),
-                Notice::ClipFinished { clip, .. } => over.push(clip.clip),
+                Notice::ClipStarted {
+                    line,
+                    clip,
+                    started_unix_ms,
+                } => books.begins(line.pairing, clip.0, started_unix_ms),
+                Notice::ClipFinished { clip, .. } => over.push(clip.clip.0),
                 Notice::Healed { line, epoch } => books.is_healed(line, epoch.0),
                 Notice::PhoneRemoved { phone } => {
                     self.ways.retain(|way| way.line.pairing != phone);
@@ -192,9 +186,7 @@ impl HubEnd {
             self.sent.insert(way.line, at);
         }
         // ORDER: the last envelope of a clip, and of a live session, is its own, so it leaves before that is over.
-        for clip in over {
-            books.ends(clip.0);
-        }
+        books.end(&over);
         for line in unwatched {
             books.is_unwatched(line);
         }
@@ -263,9 +255,9 @@ impl HubEnd {
 
 /// A phone that is not paired yet.
 pub(super) struct Blank {
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
+    pub(super) peep: Peep,
     core: AppCore,
-    peep: Peep,
 }
 
 impl Blank {
@@ -273,7 +265,55 @@ impl Blank {
     pub(super) fn start(dir: PathBuf, peep: Peep, seed: u64) -> Outcome<Self> {
         let (journal, _report) = open(Role::App, &dir, &peep, SeededDice(seed))?;
         let core = AppCore::new(journal);
-        Ok(Self { dir, core, peep })
+        Ok(Self { dir, peep, core })
+    }
+
+    /// Asks by a code that it was shown: it holds a key package for each group now.
+    pub(super) fn asks(
+        &mut self,
+        offer: &Offer,
+        device: DeviceId,
+        now_ms: u64,
+    ) -> Outcome<Requested> {
+        let next = AppPairing::start(self.core.journal(), offer, device, now_ms / 1000)?;
+        match next.into_inner() {
+            AppNext::Request(asked) => Ok(asked),
+            _ => Err("a new pairing begins with a request".into()),
+        }
+    }
+
+    /// The private keys of its key packages.
+    pub(super) fn init_keys(&mut self) -> Outcome<Vec<Vec<u8>>> {
+        Ok(journal::thief::init_keys(self.core.journal())?)
+    }
+
+    /// Joins the groups by the welcomes into them.
+    pub(super) fn joins(
+        &mut self,
+        asked: &Requested,
+        answer: &Welcomed,
+        now_ms: u64,
+    ) -> Outcome<Joined> {
+        let joined = AppPairing::answer(self.core.journal(), asked, answer, now_ms / 1000)?;
+        Ok(joined.into_inner())
+    }
+
+    /// Takes the hub's last word: it is paired.
+    pub(super) fn into_paired(self, joined: &Joined, done: &Confirmed) -> Outcome<PhoneEnd> {
+        let Self {
+            dir,
+            peep,
+            mut core,
+        } = self;
+        let pairing = AppPairing::done(core.journal(), joined, done)?.into_inner();
+        let ways = run::ways(core.journal(), pairing)?;
+        Ok(PhoneEnd {
+            dir,
+            pairing,
+            core,
+            peep,
+            ways,
+        })
     }
 }
 
@@ -287,10 +327,16 @@ pub(super) struct PhoneEnd {
 }
 
 impl PhoneEnd {
-    /// Starts a phone on the files of one that is paired.
-    pub(super) fn start(dir: PathBuf, ways: Vec<Way>, peep: Peep, seed: u64) -> Outcome<Self> {
-        let first = ways.first().ok_or("a pairing without lines")?;
-        let pairing = first.line.pairing;
+    /// The process is gone. The next one starts on `dir`, as [`HubEnd::dies`] has it.
+    pub(super) fn dies(self, dir: PathBuf, seed: u64) -> Outcome<Self> {
+        let Self {
+            pairing,
+            core,
+            peep,
+            ways,
+            ..
+        } = self;
+        drop(core);
         let (journal, _report) = open(Role::App, &dir, &peep, SeededDice(seed))?;
         Ok(Self {
             dir,

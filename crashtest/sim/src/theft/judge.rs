@@ -8,7 +8,8 @@
 //! | the hub | of stored chunks: those of copies that are retained and not acked, all of these and no others | S3 |
 //! | a phone | no picture whose clip was deleted, whatever of it | S3 |
 //! | a phone | no live session that is over, once it has fallen quiet; no notification whose clip was deleted |
-//! | a phone | no clip that was deleted, whatever of it: stored chunks, its row, its ciphertext; nothing of another phone's | S3 |
+//! | a phone | no clip that was deleted, whatever of it: stored chunks, its row, its ciphertext, the stored notification of its event; nothing of another phone's | S3 |
+//! | a phone | no welcome by which it was let into its groups, once it is paired, and nothing that was made for that; the hub no welcome ever | S5 |
 //! | either | nothing of an epoch that the phone's next new keys opened, or of a later one | S4 |
 //!
 //! What is done in a step counts for a copy from the middle of that step as not done. A life without seals must fail
@@ -16,14 +17,15 @@
 
 use std::collections::BTreeSet;
 
-use journal::ids::Channel;
-use thief::{Attack, ClipId, Header, Said, Spoils};
+use journal::ids::{Channel, PairingId};
+use thief::{Attack, ClipId, Header, LineId, Said, Spoils};
 
 use super::Outcome;
-use super::books::{Books, Clip, Moment, Sent, Whose};
+use super::books::{Books, Clip, Moment, PairingSecret, Sent, Talk, Whose};
 use super::classes::{Class, Kind, Things};
 use super::life::{Copied, Life};
-use super::tally::Tally;
+use super::sought::Sought;
+use super::tally::{Pairings, Tally};
 
 /// A message that a copy opened.
 struct Opened {
@@ -43,6 +45,14 @@ struct Found {
     released: BTreeSet<usize>,
     shut: BTreeSet<usize>,
     pictures: BTreeSet<ClipId>,
+    /// Clips of whose event a stored notification opened: as it may, and once the clip was deleted.
+    notices: BTreeSet<usize>,
+    gone_notices: BTreeSet<usize>,
+    /// Messages that speak of another clip than the books say.
+    misread: BTreeSet<usize>,
+    /// Welcomes, and secrets of pairings: as they may, and otherwise.
+    welcomes: [BTreeSet<LineId>; 2],
+    secrets: [BTreeSet<usize>; 2],
 }
 
 /// Attacks every copy of a life and counts what it opens.
@@ -54,7 +64,13 @@ pub(super) fn judge(life: Life) -> Outcome<Tally> {
         epochs,
         ..
     } = life;
-    let mut attack = Attack::new(&opener, &books.captured)?;
+    let mut attack = Attack::new(&opener, &books.captured, &books.talked)?;
+    let secrets = secrets_of(&books);
+    let values: Vec<&[u8]> = secrets
+        .iter()
+        .map(|(_, secret)| secret.bytes.as_slice())
+        .collect();
+    let sought = Sought::among(&opener, &values);
     let mut tally = Tally {
         epochs,
         clips: books.clips.len() as u64,
@@ -73,6 +89,11 @@ pub(super) fn judge(life: Life) -> Outcome<Tally> {
         unwrapped: attack.unwrapped() as u64,
         frames: books.frames,
         told_of: books.told,
+        deaths: [
+            books.deaths.rotation,
+            books.deaths.deletion,
+            books.deaths.heartbeat,
+        ],
         ..Tally::default()
     };
     let mut found = Found::default();
@@ -80,6 +101,7 @@ pub(super) fn judge(life: Life) -> Outcome<Tally> {
     let mut things = Things::of(&books, |place| attack.header(place));
     for copy in &copies {
         let spoils = attack.spoils(&copy.loot);
+        tally.counts(&copy.loot);
         by_any.extend(&spoils.envelopes);
         things.are_opened(copy.whose, copy.at, spoils.envelopes.iter().copied());
         let messages: Vec<Opened> = spoils
@@ -95,6 +117,7 @@ pub(super) fn judge(life: Life) -> Outcome<Tally> {
             })
             .collect();
         tally.copies_within += u64::from(copy.at.within);
+        found.misread.extend(misread(&books, &messages));
         for Opened { header, sent, .. } in &messages {
             let healed = books.healed_after(copy.whose, copy.at.step, sent.line);
             if healed.is_some_and(|healed| header.epoch >= healed) {
@@ -103,6 +126,9 @@ pub(super) fn judge(life: Life) -> Outcome<Tally> {
                 tally.breaks("S4", copy, &what);
             }
         }
+        let opened = sought.in_copy(&copy.loot);
+        welcomed(&books, copy, &spoils, &mut tally, &mut found);
+        paired(&secrets, copy, opened, &mut tally, &mut found);
         match copy.whose {
             Whose::Hub => {
                 hub(&books, copy, &spoils, &messages, &mut tally, &mut found);
@@ -114,10 +140,34 @@ pub(super) fn judge(life: Life) -> Outcome<Tally> {
     for (promise, wrong) in &books.wrongs {
         tally.tells(format!("{promise}: {wrong}"));
     }
+    for file in &books.unknown {
+        tally.tells(format!(
+            "a copy has a file that nobody looked through: {file}"
+        ));
+    }
+    for place in &found.misread {
+        tally.tells(format!(
+            "message {place} is of another clip than the books say"
+        ));
+    }
     let count = |set: &BTreeSet<usize>| set.len() as u64;
     let are = |what: fn(&Clip) -> bool| books.clips.iter().filter(|clip| what(clip)).count() as u64;
     tally.finished = (are(|clip| clip.over.is_some()), count(&found.finished));
+    let beside = |place: &&usize| books.clips.get(**place).is_some_and(|clip| clip.beside);
+    let open_beside = found.finished.iter().filter(beside).count() as u64;
+    tally.beside = (are(|clip| clip.beside), open_beside);
     tally.deleted = (are(|clip| clip.deleted.is_some()), count(&found.deleted));
+    tally.stored_notices = (count(&found.notices), count(&found.gone_notices));
+    let [welcomes, past_welcomes] = found.welcomes.map(|lines| lines.len() as u64);
+    let [met, past] = found.secrets.map(|numbers| numbers.len() as u64);
+    tally.pairing = Pairings {
+        welcomes: attack.welcomes() as u64,
+        welcomes_opened: welcomes,
+        past_welcomes_opened: past_welcomes,
+        secrets: secrets.len() as u64,
+        secrets_found: met,
+        past_secrets_found: past,
+    };
     let released = match books.retains {
         true => are(|clip| clip.released.is_some()),
         false => 0,
@@ -146,6 +196,68 @@ pub(super) fn judge(life: Life) -> Outcome<Tally> {
     Ok(tally)
 }
 
+/// Everything that was made for pairings, with the talk that it was made for.
+fn secrets_of(books: &Books) -> Vec<(&Talk, &PairingSecret)> {
+    let talks = books.talks.iter();
+    talks
+        .flat_map(|talk| talk.secrets.iter().map(move |secret| (talk, secret)))
+        .collect()
+}
+
+/// Messages that name a clip, and not the one that the books have them in.
+fn misread<'a>(books: &'a Books, messages: &'a [Opened]) -> impl Iterator<Item = usize> + 'a {
+    let is_another = move |one: &&Opened| {
+        let named = match one.said {
+            Some(Said::ClipBegins(id) | Said::Chunk(id, _) | Said::ClipEnds(id)) => Some(id),
+            _ => None,
+        };
+        let known = one.sent.clip.and_then(|place| books.clips.get(place));
+        named
+            .zip(known)
+            .is_some_and(|(named, known)| named != known.id)
+    };
+    messages.iter().filter(is_another).map(|one| one.place)
+}
+
+/// The welcomes that a copy opens: those into the groups of a phone that was just being paired, if it is that phone's.
+fn welcomed(books: &Books, copy: &Copied, spoils: &Spoils, tally: &mut Tally, found: &mut Found) {
+    let [as_it_may, otherwise] = &mut found.welcomes;
+    for line in &spoils.welcomes {
+        let of_line = |talk: &&Talk| line.starts_with(&talk.pairing.0);
+        let talk = books.talks.iter().find(of_line);
+        if talk.is_some_and(|talk| talk.may_hold(copy.whose, copy.at, false)) {
+            as_it_may.insert(*line);
+        } else {
+            otherwise.insert(*line);
+            let channel = line.last().copied().unwrap_or(0);
+            let what = format!("the welcome into the group of channel {channel} of a phone");
+            tally.breaks("S5", copy, &what);
+        }
+    }
+}
+
+/// The same of what was made for a pairing, by its value.
+fn paired(
+    secrets: &[(&Talk, &PairingSecret)],
+    copy: &Copied,
+    opened: BTreeSet<usize>,
+    tally: &mut Tally,
+    found: &mut Found,
+) {
+    let [as_it_may, otherwise] = &mut found.secrets;
+    for number in opened {
+        let Some((talk, secret)) = secrets.get(number) else {
+            continue;
+        };
+        if talk.may_hold(copy.whose, copy.at, secret.is_at_hub) {
+            as_it_may.insert(number);
+        } else {
+            otherwise.insert(number);
+            tally.breaks("S5", copy, "what was made for a pairing that is over");
+        }
+    }
+}
+
 fn hub(
     books: &Books,
     copy: &Copied,
@@ -155,6 +267,9 @@ fn hub(
     found: &mut Found,
 ) {
     tally.hub_copies += 1;
+    if !spoils.notices.is_empty() {
+        tally.breaks("S3", copy, "a notification as a phone stores it");
+    }
     let mut clips: BTreeSet<usize> = messages.iter().filter_map(|one| one.sent.clip).collect();
     clips.extend(places(books, &spoils.digests));
     for place in &clips {
@@ -297,6 +412,7 @@ fn phone(
             tally.followed += 1;
         }
     }
+    notices(books, copy, spoils, tally, found);
     for Opened { header, sent, .. } in messages.iter().filter(|one| one.sent.by == Whose::Hub) {
         let live = sent.live.and_then(|live| books.lives.get(live));
         if live.is_some_and(|live| live.left.is_some_and(|step| copy.at.is_past(step))) {
@@ -329,6 +445,29 @@ fn phone(
     }
 }
 
+/// The notifications that a phone has stored: of events whose clip it has not deleted, and of no other phone's.
+fn notices(books: &Books, copy: &Copied, spoils: &Spoils, tally: &mut Tally, found: &mut Found) {
+    for notice in &spoils.notices {
+        let pairing = PairingId(notice.pairing);
+        if copy.whose != Whose::Phone(pairing) {
+            tally.breaks("S3", copy, "a stored notification of another phone's");
+            continue;
+        }
+        let of_event =
+            |clip: &Clip| clip.pairing == pairing && clip.started_unix_ms == notice.started_unix_ms;
+        let clips = books.clips.iter().enumerate();
+        for (place, clip) in clips.filter(|(_, clip)| of_event(clip)) {
+            if clip.deleted.is_some_and(|step| copy.at.is_past(step)) {
+                found.gone_notices.insert(place);
+                let what = "the stored notification of a clip that was deleted";
+                tally.breaks("S3", copy, what);
+            } else {
+                found.notices.insert(place);
+            }
+        }
+    }
+}
+
 /// Which clips of the books have these names.
 fn places<'a>(books: &'a Books, names: &'a BTreeSet<ClipId>) -> impl Iterator<Item = usize> + 'a {
     let clips = books.clips.iter().enumerate();
@@ -337,8 +476,8 @@ fn places<'a>(books: &'a Books, names: &'a BTreeSet<ClipId>) -> impl Iterator<It
 
 #[cfg(test)]
 mod tests {
-    use journal::ids::{Line, PairingId};
-    use thief::Loot;
+    use journal::ids::Line;
+    use thief::{Loot, Notice};
     use wire::Seq;
 
     use super::super::books::Live;
@@ -372,8 +511,10 @@ mod tests {
         let clip = |id: u8, began, [over, released, deleted]: [Option<u64>; 3]| Clip {
             id: [id; 16],
             pairing: PAIRING,
+            started_unix_ms: u64::from(id),
             began,
             over,
+            beside: false,
             deleted,
             last: Seq(1),
             released,
@@ -501,6 +642,96 @@ mod tests {
         assert_eq!(broken(9, 1, Channel::Notification), 1);
         assert_eq!(broken(9, 7, Channel::Notification), 0);
         assert_eq!(broken(9, 1, Channel::Config), 0);
+    }
+
+    #[test]
+    fn a_phone_may_not_open_the_stored_notification_of_a_clip_that_it_deleted() {
+        let judged = |copied: &Copied, started_unix_ms| {
+            let spoils = Spoils {
+                notices: [Notice {
+                    pairing: PAIRING.0,
+                    camera: b"door".to_vec(),
+                    started_unix_ms,
+                }]
+                .into(),
+                ..Spoils::default()
+            };
+            let (mut tally, mut found) = (Tally::default(), Found::default());
+            let books = books(false);
+            match copied.whose {
+                Whose::Hub => hub(&books, copied, &spoils, &[], &mut tally, &mut found),
+                Whose::Phone(_) => phone(&books, copied, &spoils, &[], &mut tally, &mut found),
+            }
+            let numbers = (found.notices.len(), found.gone_notices.len());
+            (tally.broken, numbers)
+        };
+        let at = |step| copy(Whose::Phone(PAIRING), step);
+        assert_eq!(judged(&at(8), 1), (0, (1, 0)));
+        assert_eq!(judged(&at(9), 1), (1, (0, 1)));
+        assert_eq!(judged(&within(at(9)), 1), (0, (1, 0)));
+        assert_eq!(judged(&at(9), 2), (0, (1, 0)));
+        assert_eq!(judged(&at(9), 7), (0, (0, 0)), "of no clip");
+        let another = copy(Whose::Phone(PairingId([2; 16])), 8);
+        assert_eq!(judged(&another, 1), (1, (0, 0)));
+        assert_eq!(judged(&copy(Whose::Hub, 8), 1), (1, (0, 0)));
+    }
+
+    #[test]
+    fn nobody_but_a_phone_that_is_being_paired_may_hold_what_was_made_for_that() {
+        let talk = Talk {
+            pairing: PAIRING,
+            over_at_hub: Some(4),
+            over_at_phone: Some(5),
+            secrets: [false, true]
+                .map(|is_at_hub| PairingSecret {
+                    bytes: vec![7; 32],
+                    is_at_hub,
+                })
+                .into(),
+        };
+        let books = Books {
+            talks: vec![talk],
+            ..Books::default()
+        };
+        let secrets = secrets_of(&books);
+        let mut line = [3; 17];
+        line[..16].copy_from_slice(&PAIRING.0);
+        let spoils = Spoils {
+            welcomes: [line].into(),
+            ..Spoils::default()
+        };
+        let judged = |copied: &Copied| {
+            let (mut tally, mut found) = (Tally::default(), Found::default());
+            welcomed(&books, copied, &spoils, &mut tally, &mut found);
+            let of_welcome = tally.broken;
+            let both = [0, 1].into();
+            paired(&secrets, copied, both, &mut tally, &mut found);
+            (of_welcome, tally.broken - of_welcome)
+        };
+        let phone = |step| copy(Whose::Phone(PAIRING), step);
+        assert_eq!(judged(&phone(4)), (0, 0));
+        assert_eq!(judged(&within(phone(5))), (0, 0));
+        assert_eq!(judged(&phone(5)), (1, 2));
+        // The hub has the secret of its offer until it is used, and never what opens a welcome.
+        assert_eq!(judged(&copy(Whose::Hub, 3)), (1, 1));
+        assert_eq!(judged(&copy(Whose::Hub, 4)), (1, 2));
+        let another = copy(Whose::Phone(PairingId([2; 16])), 1);
+        assert_eq!(judged(&another), (1, 2));
+    }
+
+    #[test]
+    fn a_message_that_names_another_clip_than_the_books_is_seen() {
+        let books = books(false);
+        let seen = |clip, said| {
+            let mut opened = message(Whose::Hub, clip, None);
+            opened.said = said;
+            misread(&books, &[opened]).count()
+        };
+        assert_eq!(seen(Some(0), Some(Said::Chunk([1; 16], 3))), 0);
+        assert_eq!(seen(Some(1), Some(Said::Chunk([1; 16], 3))), 1);
+        assert_eq!(seen(Some(1), Some(Said::ClipEnds([1; 16]))), 1);
+        assert_eq!(seen(Some(1), Some(Said::OfHub(1))), 0);
+        assert_eq!(seen(None, Some(Said::ClipBegins([1; 16]))), 0);
     }
 
     #[test]

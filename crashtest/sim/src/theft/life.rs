@@ -1,11 +1,14 @@
 //! The life of a hub and its phones, step by step; behind each step the files of whoever took it are copied, and in
 //! the middle of a step wherever a vault changed.
 //!
-//! Crashes fall into the middle of a clip, hours pass idle behind them, heartbeats come in the middle of clips and
-//! between them, clips are deleted, settings are ordered, a second phone comes by less often than the first, is lost
-//! and removed, and another takes its place. However short a life is, each of these comes in it. The relay is a
-//! list: what lies in it is what a thief has.
+//! Crashes fall into the middle of clips, also of two cameras at once, hours pass idle behind them, heartbeats come in
+//! the middle of clips and between them, clips are deleted, settings are ordered, phones die in the middle of what they
+//! do, a second phone comes by less often than the first, is lost and removed, and another takes its place. However
+//! short a life is, each of these comes in it. The relay is a list: what lies in it is what a thief has.
 
+mod deaths;
+mod events;
+mod pairing;
 mod phones;
 mod stealing;
 
@@ -13,20 +16,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use app_core::core::Order;
-use bytes::Bytes;
-use hub::camera::EventEnd;
-use hub::core::{Alert, Event, Piece, Recorded, Still};
-use journal::Suite;
 use journal::ids::PairingId;
 use tempfile::TempDir;
 use thief::{Loot, Opener};
-use wal::{Dice as _, SeededDice};
+use wal::SeededDice;
 
 use super::Outcome;
 use super::books::{Books, Moment, Whose};
-use super::ends::{HubEnd, PhoneEnd, Start, copy_files};
+use super::dying::Dying;
+use super::ends::{HubEnd, PhoneEnd, Start};
 use super::peep::Peep;
-use crate::{files, run};
+use events::Meanwhile;
 
 /// When it begins, milliseconds since 1970.
 const BEGIN_MS: u64 = 1_800_000_000_000;
@@ -35,20 +35,22 @@ const STEP_MS: u64 = 700;
 const HOUR_MS: u64 = 3_600_000;
 /// Clips that the phone keeps at least, so that a thief finds some that he may have.
 const KEPT: usize = 3;
-/// Pieces of an event at most, and bytes of one: what all phones and copies of it take together fits into a
-/// transaction of the small log files of [`crate::node::options`].
-const PIECES_MAX: u64 = 5;
-const PIECE_BYTES_MAX: u64 = 8_000;
 /// Rounds of a life at least: in each of these something comes that may not be missing.
 const ROUNDS_MIN: u64 = 6;
-/// The round in which a second phone comes, the first clip is cut off by a crash, a heartbeat falls into a clip, a
-/// command is given, the second phone is lost, and the owner watches live, with a heartbeat in the middle of that.
+/// The round in which a second phone comes, the clips of two cameras are cut off by a crash, a heartbeat falls into a clip, a
+/// command is given, of two cameras one goes on behind the other, the owner's phone dies in the middle of what it does,
+/// the second phone is lost, and the owner watches live, with a heartbeat in the middle of that.
 const PAIRS: u64 = 1;
 const CRASHES: u64 = 1;
 const BEATS_IN_A_CLIP: u64 = 2;
 const ORDERS: u64 = 3;
+const GOES_ON_BESIDE: u64 = 3;
+const PHONE_DIES: u64 = 3;
 const LOSES: u64 = 4;
 const WATCHES: u64 = 5;
+/// Each of so many rounds behind the first the owner deletes the newest clip as soon as it is there: the first of them is
+/// that of [`WATCHES`], whose clip goes on to its end.
+const DELETES_AT_ONCE_EVERY: u64 = 5;
 /// Rounds after which hours pass at the latest: a phone may ask for so many Commits in a time, and no more.
 const IDLE_EVERY: u64 = 4;
 /// The owner's own phone, by its place among them. The other one comes behind it.
@@ -90,32 +92,18 @@ impl Life {
     /// is ever written.
     pub(super) fn begin(seed: u64, retains: bool, home: Option<&Path>) -> Outcome<Self> {
         let scratch = tempfile::tempdir()?;
-        let pair = run::pair(Suite::XWing)?;
-        files::lay_out(&pair, scratch.path())?;
-        let (hub_ways, phone_ways) = pair.ways;
-        let at = |name: &str| -> Outcome<PathBuf> {
-            let made = scratch.path().join(name);
-            let Some(home) = home else {
-                return Ok(made);
-            };
-            let place = home.join(name);
-            copy_files(&made, &place)?;
-            Ok(place)
-        };
         let mut dice = SeededDice(seed);
         let start = Start {
-            dir: at("hub.files")?,
-            ways: hub_ways,
+            dir: home.unwrap_or(scratch.path()).join("hub"),
+            ways: Vec::new(),
             peep: Peep::new(scratch.path(), "hub"),
             retains,
         };
         let hub = HubEnd::start(start, dice.next_u64(), BEGIN_MS)?;
-        let peep = Peep::new(scratch.path(), "own");
-        let own = PhoneEnd::start(at("app.files")?, phone_ways, peep, dice.next_u64())?;
         let mut life = Self {
             hub: Some(hub),
-            phones: vec![own],
-            phones_made: 1,
+            phones: Vec::new(),
+            phones_made: 0,
             viewers: 0,
             now_ms: BEGIN_MS,
             dice,
@@ -132,7 +120,7 @@ impl Life {
             scratch,
         };
         life.steal_hub()?;
-        life.steal_phone(OWN)?;
+        life.pair()?;
         Ok(life)
     }
 
@@ -150,7 +138,7 @@ impl Life {
         for phone in 0..self.phones.len() {
             self.heartbeat(phone)?;
         }
-        self.delete_oldest()?;
+        self.delete_oldest(&[])?;
         self.idle()
     }
 
@@ -162,20 +150,38 @@ impl Life {
         if round == LOSES || (round > LOSES && self.dice.below(12) == 0) {
             self.lose_the_other()?;
         }
-        // The first session ends by a word, and not by a crash.
-        let crashes = round == CRASHES || (self.dice.below(6) == 0 && round != WATCHES);
         let watches = round == WATCHES || (round > BEATS_IN_A_CLIP && self.dice.below(6) == 0);
         if watches {
             self.watch()?;
         }
-        self.event(crashes, round == BEATS_IN_A_CLIP || round == WATCHES)?;
+        let meanwhile = Meanwhile {
+            dies: match round {
+                CRASHES => Some(Dying::Torn),
+                // These go on to their end: the first session ends by a word.
+                WATCHES | GOES_ON_BESIDE => None,
+                _ => (self.dice.below(6) == 0).then(|| Dying::any(&mut self.dice)),
+            },
+            beats: round == BEATS_IN_A_CLIP || round == WATCHES,
+            is_beside: [CRASHES, GOES_ON_BESIDE].contains(&round) || self.dice.below(6) == 0,
+        };
+        self.event(meanwhile)?;
         if watches {
             self.stop_watching()?;
         }
         if round.is_multiple_of(IDLE_EVERY) || self.dice.below(3) == 0 {
             self.idle()?;
         }
-        self.sync(OWN)?;
+        if round > 0 && round.is_multiple_of(DELETES_AT_ONCE_EVERY) {
+            self.delete_at_once()?;
+        }
+        let phone_dies = match round {
+            PHONE_DIES => Some(Dying::Untold),
+            _ => (self.dice.below(8) == 0).then(|| Dying::any(&mut self.dice)),
+        };
+        match phone_dies {
+            Some(dying) => self.dies_in_a_rotation(OWN, dying)?,
+            None => self.sync(OWN)?,
+        }
         // What the other phone has not fetched when it is lost, a hub that retains has for the next one.
         let comes_by = self.dice.below(2) == 0 && round + 1 != LOSES;
         if self.phones.len() > OTHER && (comes_by || round == BEATS_IN_A_CLIP) {
@@ -184,8 +190,14 @@ impl Life {
         if round == ORDERS || self.dice.below(5) == 0 {
             self.order(Order::Privacy { on: false })?;
         }
-        if self.dice.below(2) == 0 {
-            self.delete_oldest()?;
+        match phone_dies {
+            // Both: what is lost with a process is deleted by the next one.
+            Some(dying) => self.delete_oldest(&[Dying::Torn, dying])?,
+            None if self.dice.below(2) == 0 => self.delete_oldest(&[])?,
+            None => {}
+        }
+        if let Some(dying) = phone_dies {
+            self.dies_in_a_heartbeat(OWN, dying)?;
         }
         for phone in 0..self.phones.len() {
             if self.dice.below(6) == 0 && !(phone == OTHER && round + 1 == LOSES) {
@@ -214,128 +226,6 @@ impl Life {
         self.books.idle_hours += hours;
     }
 
-    /// An event, recorded to its end or into a crash.
-    fn event(&mut self, crashes: bool, mut heartbeat_is_due: bool) -> Outcome<()> {
-        self.step();
-        let event = Event {
-            camera: "door".into(),
-            mime: "video/mp4".into(),
-            started_unix_ms: self.now_ms,
-        };
-        let (camera, started_unix_ms) = (event.camera.clone(), event.started_unix_ms);
-        let alert = Alert {
-            camera: camera.clone(),
-            started_unix_ms,
-        };
-        let now_ms = self.now_ms;
-        taken(self.hub()?.core.handle_alert(&alert, now_ms)?)?;
-        let begun = self.hub()?.core.handle_event_started(event, now_ms)?;
-        taken(begun)?;
-        self.hub_commits()?;
-        self.step();
-        let still = Still {
-            camera,
-            started_unix_ms,
-            jpeg: self.bytes(PIECE_BYTES_MAX),
-        };
-        let now_ms = self.now_ms;
-        taken(self.hub()?.core.handle_still(&still, now_ms)?)?;
-        self.hub_commits()?;
-        for _ in 0..=self.dice.below(PIECES_MAX - 1) {
-            self.piece()?;
-            self.hub_commits()?;
-            self.show()?;
-            match self.dice.below(8) {
-                _ if std::mem::take(&mut heartbeat_is_due) => self.heartbeat(OWN)?,
-                0 => self.heartbeat(OWN)?,
-                1 => self.phone_takes(OWN)?,
-                2 => self.hub_takes()?,
-                3 => {
-                    self.step();
-                    self.tick()?;
-                    self.books.ticks();
-                    self.steal_hub()?;
-                }
-                _ => {}
-            }
-        }
-        if crashes {
-            return self.crash();
-        }
-        let end = match self.dice.below(5) {
-            0 => EventEnd::CutOff,
-            _ => EventEnd::Completed,
-        };
-        self.step();
-        let now_ms = self.now_ms;
-        let ended = self.hub()?.core.handle_event_ended(end, now_ms)?;
-        taken(ended)?;
-        self.hub_commits()
-    }
-
-    fn piece(&mut self) -> Outcome<()> {
-        self.step();
-        let piece = Piece {
-            bytes: self.bytes(PIECE_BYTES_MAX),
-            captured_unix_ms: self.now_ms,
-        };
-        let now_ms = self.now_ms;
-        taken(self.hub()?.core.handle_pieces(vec![piece], now_ms)?)
-    }
-
-    /// At least 200, and fewer than so many.
-    fn bytes(&mut self, most: u64) -> Bytes {
-        let mut bytes = vec![0; 200 + self.dice.below(most - 200) as usize];
-        self.dice.fill(&mut bytes);
-        Bytes::from(bytes)
-    }
-
-    /// Whoever watches is shown a picture.
-    fn show(&mut self) -> Outcome<()> {
-        let picture = self.bytes(PIECE_BYTES_MAX);
-        let now_ms = self.now_ms;
-        let hub = self.hub.as_mut().ok_or("the hub is down")?;
-        hub.shows(&picture, &mut self.books, now_ms)
-    }
-
-    /// The hub dies in the middle of the clip, half of the times with a sync under way, and lies dark for
-    /// hours; the next one owes the clip its end. Hours pass again.
-    fn crash(&mut self) -> Outcome<()> {
-        if self.dice.below(2) == 0 {
-            self.piece()?;
-            let now_ms = self.now_ms;
-            self.hub()?.core.begin_commit(now_ms)?;
-        }
-        self.books.crashes += 1;
-        self.step();
-        let hub = self.hub.take().ok_or("the hub is down")?;
-        let old = hub.dir.clone();
-        let stays = self.home.is_some();
-        let dir = match stays {
-            true => old.clone(),
-            false => {
-                let dir = self.scratch.path().join(format!("hub-{}", self.books.step));
-                copy_files(&old, &dir)?;
-                dir
-            }
-        };
-        // What a thief finds who comes while it lies dark.
-        self.steal(Whose::Hub, &dir, Vec::new())?;
-        self.hours_pass(8);
-        self.step();
-        // Dice that began as others did would make the same keys and names again.
-        let seed = self.dice.next_u64();
-        let mut hub = hub.dies(dir, seed, self.now_ms)?;
-        if !stays {
-            std::fs::remove_dir_all(old)?;
-        }
-        hub.tell(&mut self.books, self.now_ms)?;
-        self.books.are_all_unwatched();
-        self.hub = Some(hub);
-        self.steal_hub()?;
-        self.idle()
-    }
-
     /// Hours in which nothing happens.
     fn idle(&mut self) -> Outcome<()> {
         self.hours_pass(6);
@@ -361,13 +251,5 @@ impl Life {
         let hub = self.hub.as_mut().ok_or("the hub is down")?;
         hub.commit(&mut self.books, now_ms)?;
         self.steal_hub()
-    }
-}
-
-/// Everything here is recorded: there is room, and a phone.
-fn taken(recorded: Recorded) -> Outcome<()> {
-    match recorded {
-        Recorded::Taken => Ok(()),
-        Recorded::Not(stop) => Err(format!("the hub does not record: {stop:?}").into()),
     }
 }

@@ -1,6 +1,9 @@
 //! What lives gave away, in numbers, and whether that proves anything.
 
-use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+use thief::{Loot, Origin, Tried};
 
 use super::books::Whose;
 use super::classes::Class;
@@ -8,6 +11,26 @@ use super::life::Copied;
 
 /// Broken promises that are told one by one.
 const TOLD_MAX: usize = 20;
+
+/// Where something must have been found in a life without seals: nowhere else is a place that every life has.
+const EVERYWHERE: [Origin; 4] = [Origin::Log, Origin::TornGroup, Origin::View, Origin::Table];
+
+/// What was given away of pairings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Pairings {
+    /// Welcomes that were said, all of which the thief has.
+    pub welcomes: u64,
+    /// Those that a copy of the phone opened which was made in the middle of its pairing: as it may.
+    pub welcomes_opened: u64,
+    /// Those that any other copy opened.
+    pub past_welcomes_opened: u64,
+    /// Secrets that were made for pairings: private keys of key packages, PSKs, the secrets of codes.
+    pub secrets: u64,
+    /// Those that stood in a copy that was made in the middle of their pairing: as they may.
+    pub secrets_found: u64,
+    /// Those that stood in any other copy.
+    pub past_secrets_found: u64,
+}
 
 /// What one life gave away.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +77,9 @@ pub struct Tally {
     pub in_progress: (u64, u64),
     /// Clips that were finished, and those of them that a copy opened which was taken later.
     pub finished: (u64, u64),
+    /// Clips that ended while another one went on in their line, and those of them that a copy opened which was taken
+    /// later.
+    pub beside: (u64, u64),
     /// Clips that a copy of the hub opened which was taken before they began.
     pub later: u64,
     /// Messages of phones (acks, heartbeats, commands) of which the hub must have forgotten the key since it took
@@ -70,6 +96,18 @@ pub struct Tally {
     pub phone_copies: u64,
     /// Clips that were deleted, and those of them that a copy opened which was taken later.
     pub deleted: (u64, u64),
+    /// Clips of whose event a phone's copy opened the notification as it was stored there, as it may; and those of
+    /// which it did once they were deleted.
+    pub stored_notices: (u64, u64),
+    /// How often a phone died in the middle of a rotation, of a deletion, of a heartbeat.
+    pub deaths: [u64; 3],
+    /// Pairings.
+    pub pairing: Pairings,
+    /// Sealed values, once for each copy, and those of them that opened, by where they stood.
+    pub origins: BTreeMap<Origin, Tried>,
+    /// Values, once for each copy, that opened with a key that stands in the vault's first image alone, and in its
+    /// second alone.
+    pub by_one_image: (u64, u64),
     /// Clips that a copy of the phone opened which was not deleted yet: as it may.
     pub held: u64,
     /// Clips, once for each copy, that a copy of the phone opened which was taken before they began, and before
@@ -106,14 +144,67 @@ impl Tally {
         }
     }
 
+    /// Where the values of a copy stood.
+    pub(super) fn counts(&mut self, loot: &Loot) {
+        for (origin, tried) in &loot.origins {
+            let of_origin = self.origins.entry(*origin).or_default();
+            of_origin.sealed += tried.sealed;
+            of_origin.opened += tried.opened;
+        }
+        self.by_one_image.0 += loot.by_one_image.0;
+        self.by_one_image.1 += loot.by_one_image.1;
+    }
+
+    fn of(&self, origin: Origin) -> Tried {
+        self.origins.get(&origin).copied().unwrap_or_default()
+    }
+
     fn json(&self) -> Value {
         let mut all = self.numbers();
         if let Some(rows) = all.as_object_mut() {
             self.sessions.put("live_sessions", rows);
             self.pictures.put("pictures", rows);
             self.notices.put("notifications", rows);
+            self.put_further(rows);
         }
         all
+    }
+
+    fn put_further(&self, into: &mut Map<String, Value>) {
+        let Pairings {
+            welcomes,
+            welcomes_opened,
+            past_welcomes_opened,
+            secrets,
+            secrets_found,
+            past_secrets_found,
+        } = self.pairing;
+        let [rotation, deletion, heartbeat] = self.deaths;
+        let rows = [
+            ("clips_ended_beside_another", self.beside.0),
+            ("clips_ended_beside_another_opened", self.beside.1),
+            ("stored_notifications_opened", self.stored_notices.0),
+            ("deleted_stored_notifications_opened", self.stored_notices.1),
+            ("phone_deaths", rotation + deletion + heartbeat),
+            ("phone_deaths_in_a_rotation", rotation),
+            ("phone_deaths_in_a_deletion", deletion),
+            ("phone_deaths_in_a_heartbeat", heartbeat),
+            ("welcomes", welcomes),
+            ("welcomes_opened_while_pairing", welcomes_opened),
+            ("past_welcomes_opened", past_welcomes_opened),
+            ("pairing_secrets", secrets),
+            ("pairing_secrets_found_while_pairing", secrets_found),
+            ("past_pairing_secrets_found", past_secrets_found),
+            ("opened_by_first_image_alone", self.by_one_image.0),
+            ("opened_by_second_image_alone", self.by_one_image.1),
+        ];
+        let rows = rows.map(|(name, number)| (name.to_owned(), Value::from(number)));
+        into.extend(rows);
+        for origin in Origin::ALL {
+            let (name, tried) = (origin.name(), self.of(origin));
+            into.insert(format!("sealed_in_{name}"), tried.sealed.into());
+            into.insert(format!("opened_in_{name}"), tried.opened.into());
+        }
     }
 
     fn numbers(&self) -> Value {
@@ -178,6 +269,30 @@ impl Tally {
             (
                 has.crashes > 0 && has.idle_hours > 0,
                 "no clip was cut off, or no hour passed idle",
+            ),
+            (
+                has.beside.0 > 0,
+                "no clip ended while another one went on in its line",
+            ),
+            (
+                has.deaths.iter().all(|times| *times > 0),
+                "no phone died in the middle of a rotation, a deletion or a heartbeat",
+            ),
+            (
+                has.stored_notices.0 > 0,
+                "no notification opened as a phone stores it",
+            ),
+            (
+                has.pairing.welcomes > 0 && has.pairing.welcomes_opened == has.pairing.welcomes,
+                "some welcomes stay shut with the keys of the phone that was being paired",
+            ),
+            (
+                has.pairing.secrets_found > 0,
+                "nothing that was made for a pairing was found in the middle of it",
+            ),
+            (
+                has.by_one_image.0 > 0 && has.by_one_image.1 > 0,
+                "no key was of use that stood in one image of the vault alone, or only of one of them",
             ),
             (
                 has.commands > 0 && has.removals > 0 && has.pairings > has.removals,
@@ -301,6 +416,35 @@ impl Evidence {
             unsealed.shut.1 > 0 && unsealed.released.1 > 0,
             "without seals what a hub has taken or released stays shut",
         );
+        demand(
+            everything(unsealed.beside),
+            "without seals some clips stay shut that ended while another one went on",
+        );
+        demand(
+            unsealed.stored_notices.1 > 0,
+            "without seals the stored notifications of deleted clips stay shut",
+        );
+        demand(
+            unsealed.pairing.past_welcomes_opened > 0 && unsealed.pairing.past_secrets_found > 0,
+            "without seals nothing is left of what was made for a pairing",
+        );
+        demand(
+            [Origin::CheckpointA, Origin::CheckpointB]
+                .iter()
+                .any(|origin| unsealed.of(*origin).opened > 0),
+            "without seals no checkpoint opens, or there is none",
+        );
+        for origin in Origin::ALL {
+            let Tried { sealed, opened } = unsealed.of(origin);
+            // What is nowhere is not demanded, unless every life has it.
+            let is_there = sealed > 0 || EVERYWHERE.contains(&origin);
+            if is_there && opened == 0 {
+                let place = origin.name();
+                all.push(format!(
+                    "NO EVIDENCE: without seals nothing opens in {place}"
+                ));
+            }
+        }
         all
     }
 
@@ -328,7 +472,66 @@ mod tests {
             unsealed: Tally::default(),
         };
         let complaints = evidence.complaints();
-        assert!(complaints.len() >= 18, "{complaints:#?}");
+        assert!(complaints.len() >= 50, "{complaints:#?}");
+    }
+
+    #[test]
+    fn a_place_in_which_nothing_opens_without_seals_is_a_complaint_and_one_that_is_nowhere_is_none()
+    {
+        let with = |origins: &[(Origin, u64, u64)]| {
+            let tried = |(origin, sealed, opened): &(Origin, u64, u64)| {
+                let (sealed, opened) = (*sealed, *opened);
+                (*origin, Tried { sealed, opened })
+            };
+            let unsealed = Tally {
+                origins: origins.iter().map(tried).collect(),
+                ..Tally::default()
+            };
+            let evidence = Evidence {
+                sealed: Tally::default(),
+                retaining: Tally::default(),
+                unsealed,
+            };
+            let mut complaints = evidence.complaints();
+            complaints.retain(|complaint| complaint.contains("nothing opens in"));
+            complaints
+        };
+        let nothing = "NO EVIDENCE: without seals nothing opens in";
+        let everywhere = EVERYWHERE.map(|origin| (origin, 9, 1));
+        assert!(with(&everywhere).is_empty());
+        assert_eq!(with(&everywhere[1..]), [format!("{nothing} log")]);
+        let leftover = [&everywhere[..], &[(Origin::Leftover, 3, 0)]].concat();
+        let wanted = format!("{nothing} behind_checkpoints");
+        assert_eq!(with(&leftover), [wanted]);
+    }
+
+    #[test]
+    fn rows_of_places_and_pairings_have_names_that_other_programs_find() {
+        let tally = Tally {
+            origins: [(
+                Origin::Table,
+                Tried {
+                    sealed: 5,
+                    opened: 2,
+                },
+            )]
+            .into(),
+            deaths: [1, 2, 3],
+            ..Tally::default()
+        };
+        let rows = tally.json();
+        assert_eq!(
+            (
+                &rows["sealed_in_view_tables"],
+                &rows["opened_in_view_tables"]
+            ),
+            (&json!(5), &json!(2))
+        );
+        assert_eq!(rows["opened_in_log"], 0);
+        assert_eq!(
+            (&rows["phone_deaths"], &rows["welcomes"]),
+            (&json!(6), &json!(0))
+        );
     }
 
     #[test]

@@ -500,7 +500,6 @@ impl World {
                 return Ok(());
             }
             self.hub_asks(held)?;
-            let asks = |message: &Up| matches!(message, Up::AttachSend(_));
             match take_first(&mut held.hub_out, asks) {
                 Some(message) => self.relay_takes(Who::Hub, message, held)?,
                 None => return Ok(()),
@@ -592,17 +591,21 @@ impl World {
             let mut out = Vec::new();
             self.app.write(self.now_ms, &mut self.books, &mut out)?;
             held.app_out.extend(out);
-            let asks = |message: &Up| matches!(message, Up::AttachSend(_));
             if let Some(message) = take_first(&mut held.app_out, asks) {
                 self.relay_takes(Who::App, message, held)?;
             }
         }
-        Err(Not::Refused("the app has nothing to send"))
+        unless(self.app.has_noticed(), "the app has nothing to send")
     }
 }
 
 fn is_append(message: &Up) -> bool {
     matches!(message, Up::Append { .. })
+}
+
+/// Whether a sender asks the relay what it holds.
+fn asks(message: &Up) -> bool {
+    matches!(message, Up::AttachSend(_) | Up::Fetch(..))
 }
 
 /// Takes the first message of a kind out of those held back.

@@ -3,14 +3,14 @@
 
 use app_core::core::{Halt, Over};
 use crashtest_sim::plan::Who;
-use hub::core::{Evidence, Notice, Recorded, Standing, Stop, Verdict};
+use hub::core::{Notice, Recorded, Standing, Stop, Verdict};
 use wire::Seq;
 
 use crate::ends::{AppEnd, Ends, HubEnd};
 use crate::told::{is_untouched, traced};
 
 /// How a line stands at a hub whose phone has proved a rollback.
-const PROVEN: Standing = Standing::RolledBack(Evidence::PhoneHoldsMore);
+const PROVEN: Standing = Standing::RolledBack;
 
 /// The steps of this room.
 pub(crate) fn steps(text: &mut String) {

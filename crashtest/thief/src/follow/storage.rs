@@ -1,7 +1,7 @@
 //! OpenMLS's storage over what opened: families and names as `journal/FORMAT.md` has them, in memory.
 //!
-//! One group and nothing else: whose a value is was settled when its state was put together. What a thief
-//! never uses (signature keys, key packages, external PSKs) is neither given nor taken.
+//! One group and nothing else: whose a value is was settled when its state was put together. Signature keys, which a
+//! thief never uses, are neither given nor taken; a key package and a PSK are what a group is joined with.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -26,6 +26,8 @@ const OWN_LEAF_NODE: u8 = 0x20;
 const PROPOSAL: u8 = 0x21;
 const EPOCH_KEY_PAIRS: u8 = 0x22;
 const ENCRYPTION_KEY_PAIR: u8 = 0x23;
+const KEY_PACKAGE: u8 = 0x30;
+const PSK: u8 = 0x31;
 
 /// A value does not encode, or does not decode.
 #[derive(Debug, thiserror::Error)]
@@ -413,7 +415,18 @@ impl StorageProvider<CURRENT_VERSION> for Stolen {
         write_key_package,
         delete_key_package
     );
-    absent!(PskId, PskBundle, write_psk, delete_psk);
+
+    fn write_psk<I: traits::PskId<CURRENT_VERSION>, B: traits::PskBundle<CURRENT_VERSION>>(
+        &self,
+        psk_id: &I,
+        psk: &B,
+    ) -> Answer<()> {
+        self.put(named(PSK, &cbor(psk_id)?), psk)
+    }
+
+    fn delete_psk<I: traits::PskId<CURRENT_VERSION>>(&self, psk_id: &I) -> Answer<()> {
+        self.remove(&named(PSK, &cbor(psk_id)?))
+    }
 
     fn signature_key_pair<
         K: traits::SignaturePublicKey<CURRENT_VERSION>,
@@ -430,15 +443,15 @@ impl StorageProvider<CURRENT_VERSION> for Stolen {
         K: traits::KeyPackage<CURRENT_VERSION>,
     >(
         &self,
-        _: &R,
+        hash_ref: &R,
     ) -> Answer<Option<K>> {
-        Ok(None)
+        self.get(&named(KEY_PACKAGE, &cbor(hash_ref)?))
     }
 
     fn psk<B: traits::PskBundle<CURRENT_VERSION>, P: traits::PskId<CURRENT_VERSION>>(
         &self,
-        _: &P,
+        psk_id: &P,
     ) -> Answer<Option<B>> {
-        Ok(None)
+        self.get(&named(PSK, &cbor(psk_id)?))
     }
 }

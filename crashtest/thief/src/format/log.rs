@@ -15,8 +15,10 @@ const CHECKED_BYTES: usize = 76;
 pub(super) struct LogFile {
     /// What groups with a sound header say.
     pub(super) changes: Vec<Change>,
-    /// What else there is.
-    pub(super) remnants: Vec<Change>,
+    /// What groups say whose header is torn.
+    pub(super) torn: Vec<Change>,
+    /// Records that lie in no group.
+    pub(super) orphans: Vec<Change>,
 }
 
 /// Reads a whole log file.
@@ -29,19 +31,19 @@ pub(super) fn read(file: &[u8]) -> LogFile {
             at += SECTOR_BYTES;
             continue;
         };
-        out.remnants.extend(record::carve(
+        out.orphans.extend(record::carve(
             file.get(orphans_from..at).unwrap_or_default(),
         ));
         match lsn {
             Some(_) => out.changes.extend(changes),
-            None => out.remnants.extend(changes),
+            None => out.torn.extend(changes),
         }
         // Behind the group's records: its payloads, padding, or another life's bytes. The next group may
         // begin at any sector, also inside of what a torn header claims.
         orphans_from = at + used;
         at += SECTOR_BYTES;
     }
-    out.remnants
+    out.orphans
         .extend(record::carve(file.get(orphans_from..).unwrap_or_default()));
     out
 }
@@ -109,17 +111,22 @@ mod tests {
     fn living_torn_and_orphaned_records_are_found() {
         let put = |key: &[u8]| record::encode_put(key, b"value");
         let whole = group(7, &put(b"Sone"), b"");
-        let mut torn = group(8, &put(b"Stwo"), b"");
-        torn[41] = 1;
+        let mut spoilt = group(8, &put(b"Stwo"), b"");
+        spoilt[41] = 1;
         let orphan = [vec![0; 100], put(b"Sthree"), vec![0; 5000]].concat();
-        let file = [vec![0; SECTOR_BYTES], whole, torn, orphan].concat();
-        let LogFile { changes, remnants } = read(&file);
+        let file = [vec![0; SECTOR_BYTES], whole, spoilt, orphan].concat();
+        let LogFile {
+            changes,
+            torn,
+            orphans,
+        } = read(&file);
         let keys = |changes: &[Change]| -> Vec<Vec<u8>> {
             changes.iter().map(|change| change.key.clone()).collect()
         };
         assert_eq!(keys(&changes), [b"Sone".to_vec()]);
         assert_eq!(changes[0].lsn, 7);
-        assert_eq!(keys(&remnants), [b"Stwo".to_vec(), b"Sthree".to_vec()]);
+        assert_eq!(keys(&torn), [b"Stwo".to_vec()]);
+        assert_eq!(keys(&orphans), [b"Sthree".to_vec()]);
         for length in 0..file.len().min(9000) {
             let _total = read(&file[..length]);
         }

@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use super::StorageKey;
+use super::{Images, StorageKey};
 use crate::bytes::Reader;
 
 const IMAGE_BYTES: usize = 4096;
@@ -11,17 +11,33 @@ const SLOTS: usize = 84;
 
 /// Every key in the file that is not all zero, once each.
 pub(super) fn keys(file: &[u8]) -> Vec<StorageKey> {
-    let mut keys: Vec<StorageKey> = file.chunks(IMAGE_BYTES).flat_map(image).collect();
+    let images = file.chunks(IMAGE_BYTES).enumerate();
+    let mut keys: Vec<StorageKey> = images
+        .flat_map(|(number, bytes)| {
+            // The two images of a sector take turns.
+            let b = number % 2 == 1;
+            image(bytes, Images { a: !b, b })
+        })
+        .collect();
     keys.sort_by_key(|key| (key.number, key.version, *key.key));
-    keys.dedup();
+    keys.dedup_by(|next, kept| {
+        let is_same =
+            (next.number, next.version) == (kept.number, kept.version) && next.key == kept.key;
+        if is_same {
+            kept.images = kept.images.with(next.images);
+        }
+        is_same
+    });
     keys
 }
 
-fn image(image: &[u8]) -> Vec<StorageKey> {
+fn image(image: &[u8], images: Images) -> Vec<StorageKey> {
     let mut reader = Reader::new(image.get(HEADER_BYTES..).unwrap_or_default());
     let mut slots = Vec::new();
     for _ in 0..SLOTS {
-        let Some(slot) = slot(&mut reader) else { break };
+        let Some(slot) = slot(&mut reader, images) else {
+            break;
+        };
         if slot.key.iter().any(|byte| *byte != 0) {
             slots.push(slot);
         }
@@ -29,11 +45,12 @@ fn image(image: &[u8]) -> Vec<StorageKey> {
     slots
 }
 
-fn slot(reader: &mut Reader<'_>) -> Option<StorageKey> {
+fn slot(reader: &mut Reader<'_>, images: Images) -> Option<StorageKey> {
     Some(StorageKey {
         number: reader.le_u64()?,
         version: reader.le_u64()?,
         key: Zeroizing::new(reader.array()?),
+        images,
     })
 }
 
@@ -53,6 +70,17 @@ mod tests {
         let found = keys(&file);
         let told: Vec<(u64, u64)> = found.iter().map(|key| (key.number, key.version)).collect();
         assert_eq!(told, [(9, 2), (9, 3)]);
+        let images: Vec<(bool, bool)> = found
+            .iter()
+            .map(|key| (key.images.a, key.images.b))
+            .collect();
+        assert_eq!(images, [(false, true), (true, false)]);
+        let both = [&file[..IMAGE_BYTES], &file[..IMAGE_BYTES]].concat();
+        let found = keys(&both);
+        assert_eq!(
+            (found.len(), found[0].images),
+            (1, Images { a: true, b: true })
+        );
         assert!(keys(&file[..IMAGE_BYTES + 100]).len() == 1 && keys(&[]).is_empty());
     }
 }

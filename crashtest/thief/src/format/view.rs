@@ -77,6 +77,58 @@ pub(super) fn carve(file: &[u8]) -> Vec<Change> {
     found
 }
 
+/// Every sealed value and every row of a scope in RocksDB's own log, which the format says is empty: somebody may have
+/// switched it on. What goes over from one block of that log into the next is not put together.
+pub(super) fn carve_log(file: &[u8]) -> Vec<Change> {
+    let mut found = Vec::new();
+    let mut rest = file;
+    // What is written is the byte 1, then key and value, each behind its length.
+    while let Some(at) = rest.iter().position(|byte| *byte == 1) {
+        let behind = rest.get(at + 1..).unwrap_or_default();
+        let mut reader = Reader::new(behind);
+        rest = match written(&mut reader) {
+            Some(change) => {
+                found.push(change);
+                reader.rest()
+            }
+            None => behind,
+        };
+    }
+    found
+}
+
+fn written(reader: &mut Reader<'_>) -> Option<Change> {
+    let (key, value) = (reader.blob()?, reader.blob()?);
+    let (&SMALL, key) = key.split_first()? else {
+        return None;
+    };
+    let is_wanted = key.first().is_some_and(|first| WANTED.contains(first));
+    is_wanted.then(|| Change {
+        lsn: 0,
+        key: key.to_vec(),
+        what: What::Put(value.to_vec()),
+    })
+}
+
+/// Whether RocksDB gives its files such names: tables, logs, and what holds numbers, options, and bounds.
+pub(super) fn is_known(name: &str) -> bool {
+    match name.rsplit_once('.') {
+        Some((number, "sst" | "log")) => is_number(number),
+        Some(("LOG.old", number)) => is_number(number),
+        Some((_, ending)) => ending == "dbtmp",
+        None => {
+            let numbered = ["MANIFEST-", "OPTIONS-"];
+            let number = numbered.iter().find_map(|start| name.strip_prefix(start));
+            ["CURRENT", "IDENTITY", "LOG"].contains(&name) || number.is_some_and(is_number)
+        }
+    }
+}
+
+/// Whether these are digits and nothing else.
+pub(super) fn is_number(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 fn user_key(internal: &[u8]) -> &[u8] {
     let length = internal.len().saturating_sub(TRAILER_BYTES);
     internal.get(..length).unwrap_or_default()
@@ -137,7 +189,7 @@ mod tests {
 
     #[test]
     fn superseded_values_of_a_real_view_are_found() {
-        let dir = tempfile();
+        let dir = tempfile("view");
         {
             let mut options = Options::default();
             options.create_if_missing(true);
@@ -164,8 +216,36 @@ mod tests {
         std::fs::remove_dir_all(&dir).unwrap();
     }
 
-    fn tempfile() -> std::path::PathBuf {
-        let name = format!("thief-view-{}", std::process::id());
+    #[test]
+    fn what_rocksdbs_own_log_holds_is_found() {
+        let dir = tempfile("log");
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        // While it is open: nobody has flushed it into a table.
+        let db = DB::open(&options, &dir).unwrap();
+        db.put(b"sSkey", b"a secret").unwrap();
+        let (mut found, mut tables) = (Vec::new(), 0);
+        for entry in std::fs::read_dir(&dir).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            assert!(is_known(name) || name == "LOCK", "{name}");
+            match path.extension().and_then(|ending| ending.to_str()) {
+                Some("log") => found.extend(carve_log(&std::fs::read(&path).unwrap())),
+                Some("sst") => tables += 1,
+                _ => {}
+            }
+        }
+        drop(db);
+        std::fs::remove_dir_all(&dir).unwrap();
+        let told: Vec<&What> = found.iter().map(|change| &change.what).collect();
+        assert_eq!((told, tables), (vec![&What::Put(b"a secret".to_vec())], 0));
+        for name in ["", "12", "x.sst", "LOG.new", "MANIFEST-", "keys", "a/1.log"] {
+            assert!(!is_known(name), "{name}");
+        }
+    }
+
+    fn tempfile(name: &str) -> std::path::PathBuf {
+        let name = format!("thief-{name}-{}", std::process::id());
         std::env::temp_dir().join(name)
     }
 }

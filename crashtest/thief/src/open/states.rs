@@ -56,7 +56,7 @@ impl States {
         let mut states = BTreeSet::new();
         let mut bases = vec![(0, Groups::new())];
         for (source, plains) in sources() {
-            let Origin::Picture { through } = source.origin else {
+            let Some(through) = source.through else {
                 continue;
             };
             let mut groups = Groups::new();

@@ -311,16 +311,26 @@ impl Liar {
         self.told += u64::from(!honest);
     }
 
-    /// The bytes of a number for its own sender.
-    pub fn stored(&mut self, bytes: Option<Bytes>) -> Option<Bytes> {
-        let bytes = bytes?;
-        match self.vice_now() {
-            Some(Vice::Flip | Vice::HeadDigest) => {
-                self.told += 1;
-                Some(flipped(&bytes, self.dice.next_u64()))
+    /// The bytes of a number for its own sender. For a head that was invented, an envelope that it did send, under
+    /// another number, or one of another mailbox, or something made up.
+    pub fn stored(&mut self, mailboxes: &Mailboxes, mailbox: &SendId, seq: Seq) -> Option<Bytes> {
+        let honest = mailboxes.stored(mailbox, seq);
+        let die = self.dice.next_u64();
+        let shown = match (self.vice_now(), &honest) {
+            (Some(Vice::HeadAbove), None) => {
+                let past = match die % 4 {
+                    0 => None,
+                    1 => mailboxes.elsewhere(mailbox, die / 4),
+                    _ => mailboxes.earlier(mailbox, seq, die / 4),
+                };
+                let made_up = || Bytes::copy_from_slice(&[1; 512]);
+                Some(past.map_or_else(made_up, |(_, bytes)| bytes))
             }
-            _ => Some(bytes),
-        }
+            (Some(Vice::Flip | Vice::HeadDigest), Some(bytes)) => Some(flipped(bytes, die)),
+            (_, honest) => honest.clone(),
+        };
+        self.told += u64::from(shown != honest);
+        shown
     }
 
     /// Whether an answer to an append is given at all.
@@ -379,7 +389,24 @@ mod tests {
         let state = all.send_state(&BOX);
         assert_eq!(liar.send_state(state, Side::Other), state);
         let handling = liar.append(Seq(9), Digest([0; 32]));
-        assert_eq!((handling, liar.told()), (Handling::Store, 0));
+        assert_eq!(handling, Handling::Store);
+        for seq in [Seq(8), Seq(9)] {
+            assert_eq!(liar.stored(&all, &BOX, seq), all.stored(&BOX, seq));
+        }
+        assert_eq!(liar.told(), 0);
+    }
+
+    #[test]
+    fn for_a_head_that_it_invents_there_is_an_envelope_and_for_another_digest_another_one() {
+        let all = filled();
+        for (vice, seq) in [(Vice::HeadAbove, Seq(9)), (Vice::HeadDigest, Seq(8))] {
+            let mut liar = Liar::default();
+            liar.begin(vice, 5);
+            let shown: Vec<_> = (0..16).map(|_| liar.stored(&all, &BOX, seq)).collect();
+            let honest = all.stored(&BOX, seq);
+            assert!(shown.iter().all(|one| one.is_some() && *one != honest));
+            assert_eq!(liar.told(), 16, "{vice}");
+        }
     }
 
     #[test]

@@ -1,16 +1,14 @@
-//! What phones do in a life: sync, heartbeat, order, watch, delete, come, be lost.
+//! What phones do in a life: sync, heartbeat, order, watch, delete, be lost; and in the middle of what they die.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use app_core::core::Order;
+use journal::AppClip;
 use journal::ids::{ClipId, Line, PairingId};
-use wal::Dice as _;
-use wire::DeviceId;
 
 use super::super::Outcome;
 use super::super::books::Heal;
-use super::super::ends::Blank;
-use super::super::peep::Peep;
+use super::super::dying::Dying;
 use super::{KEPT, Life, OTHER, OWN};
 
 impl Life {
@@ -25,6 +23,20 @@ impl Life {
         self.books.is_quiet(pairing);
         self.steal_phone(phone)?;
         self.hub_takes()
+    }
+
+    /// A sync, in whose end a phone dies: with the acks that are owed, and the rotation of its groups' keys. The next
+    /// process has a sync of its own.
+    pub(super) fn dies_in_a_rotation(&mut self, phone: usize, dying: Dying) -> Outcome<()> {
+        self.phone_takes(phone)?;
+        self.phone_dies(phone, dying, |end, now_ms| {
+            for line in end.lines() {
+                let _pending = end.core.finish_sync(line, now_ms)?;
+            }
+            Ok(())
+        })?;
+        self.books.deaths.rotation += 1;
+        self.sync(phone)
     }
 
     pub(super) fn phone_takes(&mut self, phone: usize) -> Outcome<()> {
@@ -83,6 +95,29 @@ impl Life {
         self.phone_takes(phone)
     }
 
+    /// A heartbeat in which the phone dies. If nothing of it is left, the next process says another one.
+    pub(super) fn dies_in_a_heartbeat(&mut self, phone: usize, dying: Dying) -> Outcome<()> {
+        self.phone_takes(phone)?;
+        self.hub_takes()?;
+        let made = self.phone_dies(phone, dying, |end, now_ms| {
+            let level: BTreeSet<Line> = end.lines().into_iter().collect();
+            let _staged = end.core.stage_heartbeat(end.pairing, &level, now_ms)?;
+            Ok(())
+        })?;
+        self.books.deaths.heartbeat += 1;
+        self.books.heals.push(Heal {
+            made,
+            taken: BTreeMap::new(),
+        });
+        self.hub_takes()?;
+        self.phone_takes(phone)?;
+        let is_taken = |heal: &Heal| !heal.taken.is_empty();
+        match self.books.heals.last().is_some_and(is_taken) {
+            true => Ok(()),
+            false => self.heartbeat(phone),
+        }
+    }
+
     /// The owner orders something, which is done and answered. The phone has caught up first.
     pub(super) fn order(&mut self, order: Order) -> Outcome<()> {
         self.phone_takes(OWN)?;
@@ -138,26 +173,6 @@ impl Life {
         self.phone_takes(OWN)
     }
 
-    /// One more phone.
-    pub(super) fn pair_another(&mut self) -> Outcome<()> {
-        self.step();
-        let name = format!("phone-{}", self.phones_made);
-        self.phones_made += 1;
-        let place = self.home.as_deref().unwrap_or(self.scratch.path());
-        let peep = Peep::new(self.scratch.path(), &name);
-        let blank = Blank::start(place.join(&name), peep, self.dice.next_u64())?;
-        let mut device = [0; 32];
-        self.dice.fill(&mut device);
-        let now_ms = self.now_ms;
-        let hub = self.hub.as_mut().ok_or("the hub is down")?;
-        let phone = hub.pair(blank, DeviceId(device), now_ms)?;
-        hub.tell(&mut self.books, now_ms)?;
-        self.phones.push(phone);
-        self.books.pairings += 1;
-        self.steal_hub()?;
-        self.steal_phone(self.phones.len() - 1)
-    }
-
     /// The other phone is lost: its owner removes it by the first one, and pairs another. What a hub that retains has
     /// kept for the lost one is played to that.
     pub(super) fn lose_the_other(&mut self) -> Outcome<()> {
@@ -208,48 +223,80 @@ impl Life {
         hub.commit(&mut self.books, now_ms)
     }
 
-    /// The phone's owner deletes the oldest clips but a few.
-    pub(super) fn delete_oldest(&mut self) -> Outcome<()> {
+    /// The phone's owner deletes the newest clip that is over before the phone falls quiet, which would rotate the keys
+    /// that what came of it lies under.
+    pub(super) fn delete_at_once(&mut self) -> Outcome<()> {
+        self.phone_takes(OWN)?;
+        match self.clips_over()?.pop() {
+            Some(newest) => self.delete(&newest, None),
+            None => Ok(()),
+        }
+    }
+
+    /// The phone's owner deletes the oldest clips but a few. In the middle of the first ones the phone dies, once in each
+    /// for these.
+    pub(super) fn delete_oldest(&mut self, dying: &[Dying]) -> Outcome<()> {
+        let old = self.clips_over()?;
+        let count = old.len().saturating_sub(KEPT);
+        let mut dying = dying.iter().copied();
+        for clip in old.into_iter().take(count) {
+            self.delete(&clip, dying.next())?;
+        }
+        Ok(())
+    }
+
+    /// The clips of the owner's phone that are over, the oldest first.
+    fn clips_over(&mut self) -> Outcome<Vec<AppClip>> {
         let clips = self.phone(OWN)?.core.clips()?;
         let is_over = |id: &ClipId| {
             let of_books = self.books.clips.iter().find(|clip| clip.id == id.0);
             of_books.is_some_and(|clip| clip.over.is_some())
         };
-        let old: Vec<ClipId> = clips
-            .iter()
-            .map(|(_, clip)| clip.clip)
-            .filter(is_over)
+        let over = clips.into_iter().map(|(_, clip)| clip);
+        Ok(over.filter(|clip| is_over(&clip.clip)).collect())
+    }
+
+    /// The phone's owner deletes a clip, and again if the phone has died of it and the clip is still there.
+    fn delete(&mut self, clip: &AppClip, dying: Option<Dying>) -> Outcome<()> {
+        let id = clip.clip;
+        let own = self.phone(OWN)?;
+        let pairing = own.pairing;
+        let pictures: Vec<ClipId> = own
+            .core
+            .thumbnails()?
+            .into_iter()
+            .filter(|picture| picture.clip == Some(id))
+            .map(|picture| picture.what.clip)
             .collect();
-        for id in old.iter().take(old.len().saturating_sub(KEPT)) {
+        if let Some(dying) = dying {
+            self.phone_dies(OWN, dying, |own, _now_ms| {
+                let _staged = own.core.delete(id)?;
+                Ok(())
+            })?;
+            self.books.deaths.deletion += 1;
+        }
+        let clips = self.phone(OWN)?.core.clips()?;
+        if clips.iter().any(|(_, known)| known.clip == id) {
             self.step();
-            let own = self.phones.get_mut(OWN).ok_or("there is no phone")?;
-            let pictures = own.core.thumbnails()?.into_iter();
-            let pictures: Vec<ClipId> = pictures
-                .filter(|picture| picture.clip == Some(*id))
-                .map(|picture| picture.what.clip)
-                .collect();
-            let pairing = own.pairing;
-            let _staged = own.core.delete(*id)?;
+            let own = self.phone(OWN)?;
+            let _staged = own.core.delete(id)?;
             let _committed = own.core.commit()?;
-            let notices = own.core.journal().app_notices(pairing)?;
-            let deleted = clips.iter().filter(|(_, clip)| clip.clip == *id);
-            for (_, clip) in deleted {
-                if notices
-                    .iter()
-                    .any(|notice| notice.is_of(&clip.camera, clip.started_unix_ms))
-                {
-                    let wrong = "the notification of a clip that was deleted is remembered";
-                    self.books.wrongs.push(("S3", wrong.to_owned()));
-                }
-            }
-            self.books.is_deleted(id.0);
-            let step = self.books.step;
-            for picture in pictures {
-                self.books
-                    .deleted_pictures
-                    .insert(picture.0, (pairing, step));
-            }
             self.steal_phone(OWN)?;
+        }
+        let notices = self.phone(OWN)?.core.journal().app_notices(pairing)?;
+        if notices
+            .iter()
+            .any(|notice| notice.is_of(&clip.camera, clip.started_unix_ms))
+        {
+            let wrong = "the notification of a clip that was deleted is remembered";
+            self.books.wrongs.push(("S3", wrong.to_owned()));
+        }
+        self.books.is_deleted(id.0);
+        let step = self.books.step;
+        for picture in pictures {
+            self.books
+                .deleted_pictures
+                .insert(picture.0, (pairing, step));
         }
         Ok(())
     }

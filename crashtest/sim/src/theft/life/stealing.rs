@@ -44,6 +44,7 @@ impl Life {
             Whose::Phone(pairing) => Some(pairing),
         };
         self.last_keys.insert(end, keys);
+        self.books.unknown.extend(haul.unknown.iter().cloned());
         if self.home.is_some() {
             return Ok(());
         }

@@ -1,8 +1,16 @@
 //! Canaries: secrets that must be found nowhere, and a search for all of them at once, however they
-//! were written down ([`ways`]).
+//! were written down (`ways`).
 //!
 //! Whatever a program wrote may be searched: a directory of state, with the names of its files, a log, its JSON. This
-//! room must never ask how a secret could have come there, and it finds only what it was given.
+//! room must never ask how a secret could have come there, and it finds only what it was given. A [`Place`] is where a test
+//! of one program alone runs it, searched when the test is over.
+//!
+//! This crate is for tests alone, and links none of our code, so that tests of each program may have it.
+#![forbid(unsafe_code)]
+
+mod place;
+
+pub use place::{Place, keys_in};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
