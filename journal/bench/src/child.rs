@@ -9,6 +9,7 @@ use std::process::{Command, ExitCode};
 
 use journal::ids::PairingId;
 
+use crate::whole::player;
 use crate::{Outcome, epoch, procfs, seal};
 
 /// A child says this before and after what is counted.
@@ -27,17 +28,25 @@ pub(crate) enum Task {
     Seal,
     /// Is the relay.
     Relay,
+    /// Is a camera.
+    Player,
 }
 
 impl Task {
-    const ALL: [Self; 3] = [Self::FirstBytes, Self::Seal, Self::Relay];
+    const ALL: [Self; 4] = [Self::FirstBytes, Self::Seal, Self::Relay, Self::Player];
 
     fn name(self) -> &'static str {
         match self {
             Self::FirstBytes => "first-bytes",
             Self::Seal => "seal",
             Self::Relay => "relay",
+            Self::Player => "player",
         }
+    }
+
+    /// What `env` has to put into the environment for it, for whoever starts this program by a configuration.
+    pub(crate) fn assignment(self) -> String {
+        format!("{TASK}={}", self.name())
     }
 
     /// This program with this task and nothing else.
@@ -65,7 +74,12 @@ pub(crate) fn run_if_child() -> Option<ExitCode> {
     if task == Task::Relay {
         return Some(relay::cli::main());
     }
-    let code = match run(task, std::env::args_os().skip(1).collect()) {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let ended = match task {
+        Task::Player => player::play(&arguments),
+        _ => run(task, &arguments),
+    };
+    let code = match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench child: {error}");
@@ -75,8 +89,8 @@ pub(crate) fn run_if_child() -> Option<ExitCode> {
     Some(code)
 }
 
-fn run(task: Task, arguments: Vec<OsString>) -> Outcome<()> {
-    let [dir, pairing, count] = arguments.as_slice() else {
+fn run(task: Task, arguments: &[OsString]) -> Outcome<()> {
+    let [dir, pairing, count] = arguments else {
         return Err("a child takes a directory, a pairing and a count".into());
     };
     let dir = PathBuf::from(dir);
@@ -95,6 +109,6 @@ fn run(task: Task, arguments: Vec<OsString>) -> Outcome<()> {
             println!("{}", serde_json::to_string(&procfs::memory("self")?)?);
             Ok(())
         }
-        Task::Relay => Ok(()),
+        Task::Relay | Task::Player => Ok(()),
     }
 }

@@ -14,8 +14,16 @@ use sha2::{Digest as _, Sha256};
 
 use crate::hub::noise;
 use crate::measure::{Samples, timed};
-use crate::report::{Figure, Target};
+use crate::report::{Figure, Question, Target};
 use crate::{Outcome, Scale};
+
+/// What is asked.
+pub(crate) const QUESTIONS: [Question; 1] = [Question {
+    key: "aead",
+    title: "the suite's AEAD alone, full chunks",
+    unit: "MB/s",
+    target: Target::None,
+}];
 
 /// Chunks of work between two looks at the clock.
 const REPEATS: usize = 16;
@@ -83,8 +91,8 @@ pub(crate) fn run(scale: Scale) -> Outcome<Vec<Figure>> {
     let Some(suite_rate) = rates.first() else {
         return Err("there are primitives".into());
     };
-    let title = "the suite's AEAD alone, full chunks";
-    let mut figure = Figure::of_samples("aead", title, "MB/s", suite_rate, Target::None);
+    let [aead] = QUESTIONS;
+    let mut figure = aead.answer_by(suite_rate);
     for (primitive, rates) in primitives.iter().zip(&rates) {
         figure = figure.with(primitive.name, rate(rates));
     }

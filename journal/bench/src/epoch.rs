@@ -10,9 +10,49 @@ use crate::child::{self, BEGIN, END};
 use crate::hub::{Hub, noise};
 use crate::measure::{Cost, Rounds, Samples, timed};
 use crate::meter::Counts;
-use crate::report::{Figure, Target};
+use crate::report::{Figure, Question, Target};
 use crate::sqlite::Sqlite;
 use crate::{Outcome, Scale};
+
+/// What is asked.
+pub(crate) const QUESTIONS: [Question; 6] = [
+    Question {
+        key: "epoch_sqlite_wal",
+        title: "epoch advance / SQLite autocommit, WAL, FULL",
+        unit: "x",
+        target: Target::AtLeast(5.0),
+    },
+    Question {
+        key: "epoch_sqlite_default",
+        title: "epoch advance / SQLite autocommit, its default, FULL",
+        unit: "x",
+        target: Target::AtLeast(5.0),
+    },
+    Question {
+        key: "epoch_sqlite_transaction",
+        title: "epoch advance / SQLite, one transaction, WAL, FULL",
+        unit: "x",
+        target: Target::None,
+    },
+    Question {
+        key: "first_byte_syncs",
+        title: "syncs per epoch advance on the way to the first byte",
+        unit: "",
+        target: Target::AtMost(1.0),
+    },
+    Question {
+        key: "first_byte_vault_syncs",
+        title: "vault syncs before a first byte, most",
+        unit: "",
+        target: Target::AtMost(0.0),
+    },
+    Question {
+        key: "rotation_vault_syncs",
+        title: "vault syncs that a rotation adds to the trailer's, most",
+        unit: "",
+        target: Target::AtMost(2.0),
+    },
+];
 
 /// Epoch advances in one round, so that a round is not one sync long.
 const ADVANCES_PER_ROUND: usize = 4;
@@ -54,8 +94,9 @@ fn against_sqlite(dir: &Path, pairing: PairingId, scale: Scale) -> Outcome<Vec<F
     }
     let [journal, write_ahead, default, transaction, memory] = rounds;
     let name = format!("SQLite, {ADVANCES_PER_ROUND} epochs");
-    let against = |key, title, other: &Rounds, target| {
-        Figure::of_samples(key, title, "x", &journal.speed_against(other), target)
+    let against = |asked: Question, other: &Rounds| {
+        asked
+            .answer_by(&journal.speed_against(other))
             .with_rounds(
                 &format!("journal, {ADVANCES_PER_ROUND} epochs"),
                 &journal,
@@ -67,29 +108,14 @@ fn against_sqlite(dir: &Path, pairing: PairingId, scale: Scale) -> Outcome<Vec<F
                 memory.speed_against(other).median(),
             )
     };
+    let [by_wal, by_default, by_transaction, ..] = QUESTIONS;
     Ok(vec![
-        against(
-            "epoch_sqlite_wal",
-            "epoch advance / SQLite autocommit, WAL, FULL",
-            &write_ahead,
-            Target::AtLeast(5.0),
-        )
-        .with(
+        against(by_wal, &write_ahead).with(
             "yardstick",
             json!("OpenMLS over SQLite without an outbox row; ours has one"),
         ),
-        against(
-            "epoch_sqlite_default",
-            "epoch advance / SQLite autocommit, its default, FULL",
-            &default,
-            Target::AtLeast(5.0),
-        ),
-        against(
-            "epoch_sqlite_transaction",
-            "epoch advance / SQLite, one transaction, WAL, FULL",
-            &transaction,
-            Target::None,
-        ),
+        against(by_default, &default),
+        against(by_transaction, &transaction),
     ])
 }
 
@@ -128,29 +154,24 @@ fn syncs(dir: &Path, pairing: PairingId, scale: Scale) -> Outcome<Vec<Figure>> {
             rotation.push(&counts, cost);
         }
     }
-    let title = "syncs per epoch advance on the way to the first byte";
-    let mut figure = Figure::new(
-        "first_byte_syncs",
-        title,
-        "",
-        by_disk.median(),
-        Target::AtMost(1.0),
-    )
-    .with(
-        "by",
-        json!("a counter on the disk (files and directories), median"),
-    )
-    .with_number("events", count as f64)
-    .with_number(
-        "mean (log files made and finished included)",
-        by_disk.mean(),
-    )
-    .with_number("most", by_disk.quantile(1.0))
-    .with_number("by the engine's own count, median", by_stats.median())
-    .with_number(
-        "at the end of a clip (log, two vault images), median",
-        at_end.median(),
-    );
+    let [.., first_byte, first_byte_vault, at_rotation] = QUESTIONS;
+    let mut figure = first_byte
+        .answer(by_disk.median())
+        .with(
+            "by",
+            json!("a counter on the disk (files and directories), median"),
+        )
+        .with_number("events", count as f64)
+        .with_number(
+            "mean (log files made and finished included)",
+            by_disk.mean(),
+        )
+        .with_number("most", by_disk.quantile(1.0))
+        .with_number("by the engine's own count, median", by_stats.median())
+        .with_number(
+            "at the end of a clip (log, two vault images), median",
+            at_end.median(),
+        );
     figure = match by_strace(dir, pairing, scale.rounds(20, 60) as u32) {
         Ok(counted) => figure
             .with_number("by strace, median", counted.median())
@@ -159,8 +180,8 @@ fn syncs(dir: &Path, pairing: PairingId, scale: Scale) -> Outcome<Vec<Figure>> {
     };
     Ok(vec![
         figure,
-        vault_before_first_byte(&before),
-        vault_at_rotation(&plain, &rotation),
+        vault_before_first_byte(first_byte_vault, &before),
+        vault_at_rotation(at_rotation, &plain, &rotation),
     ])
 }
 
@@ -180,47 +201,37 @@ impl Counted {
     }
 }
 
-fn vault_before_first_byte(before: &Counted) -> Figure {
-    Figure::new(
-        "first_byte_vault_syncs",
-        "vault syncs before a first byte, most",
-        "",
-        before.vault.quantile(1.0),
-        Target::AtMost(0.0),
-    )
-    .with("by", json!("a counter on the disk, the most of all events"))
-    .with_number("events", before.vault.count() as f64)
+fn vault_before_first_byte(asked: Question, before: &Counted) -> Figure {
+    asked
+        .answer(before.vault.quantile(1.0))
+        .with("by", json!("a counter on the disk, the most of all events"))
+        .with_number("events", before.vault.count() as f64)
 }
 
 /// How many the end of a clip adds to the sync that its trailer needs anyway.
-fn vault_at_rotation(plain: &Counted, rotation: &Counted) -> Figure {
-    Figure::new(
-        "rotation_vault_syncs",
-        "vault syncs that a rotation adds to the trailer's, most",
-        "",
-        rotation.vault.quantile(1.0),
-        Target::AtMost(2.0),
-    )
-    .with("by", json!("a counter on the disk, the most of all events"))
-    .with_number("events", rotation.vault.count() as f64)
-    .with_number(
-        "all syncs of a message without a rotation, median",
-        plain.all.median(),
-    )
-    .with_number(
-        "all syncs of the end of a clip, median",
-        rotation.all.median(),
-    )
-    .with_number(
-        "vault syncs of a message without a rotation, most",
-        plain.vault.quantile(1.0),
-    )
-    .with_number(
-        "speed of the end against that message",
-        rotation.rounds.speed_against(&plain.rounds).median(),
-    )
-    .with_rounds("end of a clip", &rotation.rounds, None)
-    .with_rounds("message without a rotation", &plain.rounds, None)
+fn vault_at_rotation(asked: Question, plain: &Counted, rotation: &Counted) -> Figure {
+    asked
+        .answer(rotation.vault.quantile(1.0))
+        .with("by", json!("a counter on the disk, the most of all events"))
+        .with_number("events", rotation.vault.count() as f64)
+        .with_number(
+            "all syncs of a message without a rotation, median",
+            plain.all.median(),
+        )
+        .with_number(
+            "all syncs of the end of a clip, median",
+            rotation.all.median(),
+        )
+        .with_number(
+            "vault syncs of a message without a rotation, most",
+            plain.vault.quantile(1.0),
+        )
+        .with_number(
+            "speed of the end against that message",
+            rotation.rounds.speed_against(&plain.rounds).median(),
+        )
+        .with_rounds("end of a clip", &rotation.rounds, None)
+        .with_rounds("message without a rotation", &plain.rounds, None)
 }
 
 /// The same in a child process under strace: what reaches the kernel between two marks.

@@ -19,8 +19,32 @@ use crate::hub::noise;
 use crate::measure::{Rounds, timed};
 use crate::meter::{Meter, MeteredDisk, MeteredStore};
 use crate::raw_file::RawFile;
-use crate::report::{Figure, Target};
+use crate::report::{Figure, Question, Target};
 use crate::{Outcome, Scale};
+
+/// What is asked.
+pub(crate) const QUESTIONS: [Question; 3] = [
+    Question {
+        key: "ingest_1",
+        title: "relay ingest, 1 envelope a sync / raw",
+        unit: "x",
+        target: Target::None,
+    },
+    Question {
+        key: "ingest_4",
+        title: "relay ingest, 4 envelopes a sync / raw",
+        unit: "x",
+        target: Target::None,
+    },
+    Question {
+        key: "ingest_16",
+        title: "relay ingest, 16 envelopes a sync / raw",
+        unit: "x",
+        target: Target::None,
+    },
+];
+/// How many envelopes share a sync, question by question.
+const BATCHES: [usize; QUESTIONS.len()] = [1, 4, 16];
 
 /// What a full chunk is on the wire: sixteen sectors less the record group's share.
 const ENVELOPE_BYTES: usize = 16 * 4096 - 512;
@@ -105,13 +129,8 @@ pub(crate) fn run(dir: &Path, scale: Scale) -> Outcome<Vec<Figure>> {
         relay.ingest(&envelopes, 16)?;
         relay.trim()?;
     }
-    let batches = [
-        (1, "ingest_1", "relay ingest, 1 envelope a sync / raw"),
-        (4, "ingest_4", "relay ingest, 4 envelopes a sync / raw"),
-        (16, "ingest_16", "relay ingest, 16 envelopes a sync / raw"),
-    ];
     let mut figures = Vec::new();
-    for (batch, key, title) in batches {
+    for (question, batch) in QUESTIONS.into_iter().zip(BATCHES) {
         let (mut own, mut plain) = (Rounds::default(), Rounds::default());
         for _ in 0..scale.rounds(5, 15) {
             relay.meter.take();
@@ -125,7 +144,8 @@ pub(crate) fn run(dir: &Path, scale: Scale) -> Outcome<Vec<Figure>> {
             plain.push(cost);
         }
         let bytes = Some((ENVELOPES * ENVELOPE_BYTES) as u64);
-        let figure = Figure::of_samples(key, title, "x", &own.speed_against(&plain), Target::None)
+        let figure = question
+            .answer_by(&own.speed_against(&plain))
             .with_rounds("relay's store", &own, bytes)
             .with_rounds("raw write + fdatasync, same batches", &plain, bytes)
             .with("envelope bytes", json!(ENVELOPE_BYTES));

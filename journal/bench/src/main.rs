@@ -3,9 +3,9 @@
 //! Beside them, figures of the whole: the real programs together, with what was promised of them.
 //!
 //! Contenders take turns (A, B, C, A, B, C, ...) so that a noisy machine hurts all of them; a figure
-//! is the median of the rounds with its quartiles, and CPU time stands beside wall time. A missed
-//! target is said loudly and is no error: the exit code tells only whether the run came to its end.
-//! This program must never be part of the gate, and never change what it measures.
+//! is the median of the rounds with its quartiles, and CPU time stands beside wall time. A target that
+//! is missed, and a question that could not be answered, is an error, but of a quick run, which only says
+//! it. This program must never be part of the gate, and never change what it measures.
 
 mod bare;
 mod child;
@@ -30,6 +30,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 
+use report::{Figure, Question};
+
 /// Anything can go wrong here, and nobody but a person reads it.
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -37,7 +39,7 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 #[derive(Debug, Parser)]
 #[command(
     name = "bench",
-    after_help = "Exit codes: 0 measured (targets met or not), 1 could not measure."
+    after_help = "Exit codes: 0 every target met, 1 a target missed or something not measured. With --quick both are only said."
 )]
 struct Arguments {
     /// One line of JSON instead of the table.
@@ -52,6 +54,9 @@ struct Arguments {
     /// Measure these only; may be given several times.
     #[arg(long, value_enum)]
     only: Vec<Part>,
+    /// Also write everything to this file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    figures: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -83,7 +88,20 @@ impl Part {
         Self::Whole,
     ];
 
-    fn run(self, dir: &Path, scale: Scale) -> Outcome<Vec<report::Figure>> {
+    /// What it is asked.
+    fn questions(self) -> Vec<Question> {
+        match self {
+            Self::Seal => seal::QUESTIONS.to_vec(),
+            Self::Epoch => epoch::QUESTIONS.to_vec(),
+            Self::Ingest => ingest::QUESTIONS.to_vec(),
+            Self::Memory => memory::QUESTIONS.to_vec(),
+            Self::Crypto => crypto::QUESTIONS.to_vec(),
+            Self::Motion => motion::QUESTIONS.to_vec(),
+            Self::Whole => whole::questions(),
+        }
+    }
+
+    fn run(self, dir: &Path, scale: Scale) -> Outcome<Vec<Figure>> {
         match self {
             Self::Seal => seal::run(dir, scale),
             Self::Epoch => epoch::run(dir, scale),
@@ -158,12 +176,35 @@ fn run(arguments: &Arguments) -> Outcome<()> {
         let dir = tempfile::Builder::new()
             .prefix("secluso-bench-")
             .tempdir_in(&root)?;
-        figures.extend(part.run(dir.path(), scale)?);
+        // One that fails takes no other with it.
+        let answers = part.run(dir.path(), scale);
+        figures.extend(report::complete(&part.questions(), answers));
     }
-    if arguments.json {
-        report::print_json(&figures, &notes, arguments.quick);
-    } else {
-        report::print_table(&figures, &notes);
+    let all = report::json(&figures, &notes, arguments.quick, &file_system);
+    if let Some(file) = &arguments.figures {
+        std::fs::write(file, all.to_string())?;
     }
-    Ok(())
+    match arguments.json {
+        true => println!("{all}"),
+        false => report::print_table(&figures, &notes),
+    }
+    match report::shortfall(&figures) {
+        Some(shortfall) if scale == Scale::Full => Err(shortfall.into()),
+        Some(_) | None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The document and its rows go by them.
+    #[test]
+    fn no_two_questions_have_the_same_key() {
+        let asked: Vec<Question> = Part::ALL.into_iter().flat_map(Part::questions).collect();
+        let mut keys: Vec<&str> = asked.iter().map(|question| question.key).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), asked.len());
+    }
 }

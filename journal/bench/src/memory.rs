@@ -12,8 +12,24 @@ use serde_json::json;
 use crate::child::Task;
 use crate::hub::{CLIP_BYTES, Hub, WARM_UP_CLIPS};
 use crate::procfs::{Memory, memory};
-use crate::report::{Figure, Target};
+use crate::report::{Figure, Question, Target};
 use crate::{Outcome, Scale, measure};
+
+/// What is asked.
+pub(crate) const QUESTIONS: [Question; 2] = [
+    Question {
+        key: "seal_memory",
+        title: "peak memory of a process that seals",
+        unit: "MiB",
+        target: Target::AtMost(64.0),
+    },
+    Question {
+        key: "relay_memory",
+        title: "peak memory of an idle relay",
+        unit: "MiB",
+        target: Target::AtMost(32.0),
+    },
+];
 
 const MIB: f64 = (1 << 20) as f64;
 /// How long a relay has nothing to do before its memory is read.
@@ -21,15 +37,13 @@ const IDLE: Duration = Duration::from_secs(2);
 
 /// Answers both questions.
 pub(crate) fn run(dir: &Path, scale: Scale) -> Outcome<Vec<Figure>> {
-    let sealing = sealing(dir, scale)?;
-    let title = "peak memory of an idle relay";
-    let target = Target::AtMost(32.0);
-    let relay = idle_relay(dir)
-        .unwrap_or_else(|error| Figure::missing("relay_memory", title, target, error.to_string()));
-    Ok(vec![sealing, relay])
+    let [seal, relay] = QUESTIONS;
+    let sealing = sealing(seal, dir, scale)?;
+    let idle = idle_relay(relay, dir).unwrap_or_else(|error| relay.unanswered(error.to_string()));
+    Ok(vec![sealing, idle])
 }
 
-fn sealing(dir: &Path, scale: Scale) -> Outcome<Figure> {
+fn sealing(asked: Question, dir: &Path, scale: Scale) -> Outcome<Figure> {
     let pairing = Hub::pair(dir)?;
     let clips = (WARM_UP_CLIPS + scale.rounds(4, 32)) as u32;
     let output = Task::Seal
@@ -40,9 +54,7 @@ fn sealing(dir: &Path, scale: Scale) -> Outcome<Figure> {
         return Err("the sealing child failed; see above".into());
     }
     let found: Memory = serde_json::from_slice(&output.stdout)?;
-    let title = "peak memory of a process that seals";
-    let figure = with_memory(title, "seal_memory", found, Target::AtMost(64.0));
-    Ok(figure
+    Ok(with_memory(asked, found)
         .with(
             "what",
             json!("journal, RocksDB, one clip in memory; no camera, no QUIC, no muxer"),
@@ -51,8 +63,9 @@ fn sealing(dir: &Path, scale: Scale) -> Outcome<Figure> {
         .with_number("MiB of the clip itself", CLIP_BYTES as f64 / MIB))
 }
 
-fn with_memory(title: &'static str, key: &'static str, found: Memory, target: Target) -> Figure {
-    Figure::new(key, title, "MiB", found.peak as f64 / MIB, target)
+fn with_memory(asked: Question, found: Memory) -> Figure {
+    asked
+        .answer(found.peak as f64 / MIB)
         .with("by", json!("VmHWM"))
         .with_number("MiB resident at the end", found.now as f64 / MIB)
         .with_number("MiB of that anonymous", found.anonymous as f64 / MIB)
@@ -70,7 +83,7 @@ fn relay_command() -> Outcome<(Command, &'static str)> {
     ))
 }
 
-fn idle_relay(dir: &Path) -> Outcome<Figure> {
+fn idle_relay(asked: Question, dir: &Path) -> Outcome<Figure> {
     let home = dir.join("relay-idle");
     let (mut init, what) = relay_command()?;
     let output = init.arg("init").arg(&home).output()?;
@@ -99,8 +112,7 @@ fn idle_relay(dir: &Path) -> Outcome<Figure> {
     running.wait_until_it_listens()?;
     measure::pause(IDLE);
     let found = memory(&running.0.id().to_string())?;
-    let title = "peak memory of an idle relay";
-    Ok(with_memory(title, "relay_memory", found, Target::AtMost(32.0)).with("what", json!(what)))
+    Ok(with_memory(asked, found).with("what", json!(what)))
 }
 
 fn toml_string(path: &Path) -> String {

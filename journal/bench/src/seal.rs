@@ -17,27 +17,60 @@ use crate::meter::{Counts, Meter};
 use crate::procfs::own_write_bytes;
 use crate::raw_file::RawFile;
 use crate::recording::{CoreHub, Fragments, Pace};
-use crate::report::{Figure, Target};
+use crate::report::{Figure, Question, Target};
 use crate::{Outcome, Scale};
 
 /// Steady state: log files are recycled, and the raw file is as large as one of them.
 const RAW_FILE_BYTES: u64 = 16 << 20;
 /// The bit rate at which the hub's speed is measured: a camera of 1080p.
 const SPEED_BITS_PER_S: f64 = 4e6;
-/// The bit rates at which bytes are counted; the last is that of the project's clip.
-const WRITTEN: [(&str, &str, Option<f64>); 4] = [
-    (
-        "bytes_written",
-        "bytes written per payload byte, 5 MB at 2 Mbit/s, and ack",
-        Some(2e6),
-    ),
-    ("bytes_written_4_mbit", "the same at 4 Mbit/s", Some(4e6)),
-    ("bytes_written_8_mbit", "the same at 8 Mbit/s", Some(8e6)),
-    (
-        "bytes_written_own_rate",
-        "the same at the rate of the project's clip",
-        None,
-    ),
+/// The bit rates at which bytes are counted, question by question; the last is that of the project's clip.
+const WRITTEN_BITS_PER_S: [Option<f64>; 4] = [Some(2e6), Some(4e6), Some(8e6), None];
+
+/// What is asked.
+pub(crate) const QUESTIONS: [Question; 7] = [
+    Question {
+        key: "seal",
+        title: "durable sealing of 5 MB / slower yardstick",
+        unit: "x",
+        target: Target::AtLeast(0.7),
+    },
+    Question {
+        key: "seal_overlapped",
+        title: "the same through the hub's core, as it records",
+        unit: "x",
+        target: Target::AtLeast(0.7),
+    },
+    Question {
+        key: "seal_vault_and_wrap",
+        title: "durable sealing of 5 MB / without vault and wrap",
+        unit: "x",
+        target: Target::AtLeast(0.909),
+    },
+    Question {
+        key: "bytes_written",
+        title: "bytes written per payload byte, 5 MB at 2 Mbit/s, and ack",
+        unit: "x",
+        target: Target::AtMost(1.10),
+    },
+    Question {
+        key: "bytes_written_4_mbit",
+        title: "the same at 4 Mbit/s",
+        unit: "x",
+        target: Target::AtMost(1.10),
+    },
+    Question {
+        key: "bytes_written_8_mbit",
+        title: "the same at 8 Mbit/s",
+        unit: "x",
+        target: Target::AtMost(1.10),
+    },
+    Question {
+        key: "bytes_written_own_rate",
+        title: "the same at the rate of the project's clip",
+        unit: "x",
+        target: Target::AtMost(1.10),
+    },
 ];
 
 /// Who seals a clip.
@@ -165,22 +198,15 @@ pub(crate) fn run(dir: &Path, scale: Scale) -> Outcome<Vec<Figure>> {
         )?;
         hub.ack_all()?;
     }
+    let [by_hand, as_recorded, without_vault, at_rates @ ..] = QUESTIONS;
     let mut figures = vec![
-        speed(
-            "seal",
-            "durable sealing of 5 MB / slower yardstick",
-            &waited,
-        ),
-        speed(
-            "seal_overlapped",
-            "the same through the hub's core, as it records",
-            &overlapped,
-        ),
+        speed(by_hand, &waited),
+        speed(as_recorded, &overlapped),
+        vault_and_wrap(without_vault, &waited, &without),
     ];
-    figures.push(vault_and_wrap(&waited, &without));
-    for (key, title, bit_rate) in WRITTEN {
+    for (asked, bit_rate) in at_rates.into_iter().zip(WRITTEN_BITS_PER_S) {
         let clip = Fragments::at(bit_rate)?;
-        figures.push(written(key, title, &mut core, &clip, &mut raw, scale)?);
+        figures.push(written(asked, &mut core, &clip, &mut raw, scale)?);
     }
     Ok(figures)
 }
@@ -224,7 +250,7 @@ fn gap(journal: &Cost, counts: &Counts) -> Duration {
     Duration::try_from_secs_f64(idle / batches).unwrap_or_default()
 }
 
-fn speed(key: &'static str, title: &'static str, found: &Found) -> Figure {
+fn speed(asked: Question, found: &Found) -> Figure {
     let bytes = Some(found.bytes);
     let against_memory = found.journal.speed_against(&found.memory);
     let against_raw = found.journal.speed_against(&found.raw);
@@ -233,7 +259,8 @@ fn speed(key: &'static str, title: &'static str, found: &Found) -> Figure {
         true => (&against_memory, "OpenMLS in memory"),
         false => (&against_raw, "raw write + fdatasync"),
     };
-    let mut figure = Figure::of_samples(key, title, "x", slower, Target::AtLeast(0.7))
+    let mut figure = asked
+        .answer_by(slower)
         .with("how", json!(found.how))
         .with("slower yardstick", json!(name))
         .with_number("speed against OpenMLS in memory", against_memory.median())
@@ -262,31 +289,26 @@ fn speed(key: &'static str, title: &'static str, found: &Found) -> Figure {
 }
 
 /// What sealing at rest, wrapping and rotating add to a clip: at most a tenth of its time.
-fn vault_and_wrap(found: &Found, without: &Rounds) -> Figure {
+fn vault_and_wrap(asked: Question, found: &Found, without: &Rounds) -> Figure {
     let bytes = Some(found.bytes);
     let speed = found.journal.speed_against(without);
-    Figure::of_samples(
-        "seal_vault_and_wrap",
-        "durable sealing of 5 MB / without vault and wrap",
-        "x",
-        &speed,
-        Target::AtLeast(0.909),
-    )
-    .with("how", json!(found.how))
-    .with(
-        "yardstick",
-        json!("OpenMLS in memory over the same engine, with the same batches, transactions and digest; nothing sealed, nothing wrapped, no rotation"),
-    )
-    .with_number(
-        "time of ours for each second without",
-        without.speed_against(&found.journal).median(),
-    )
-    .with_number(
-        "CPU time of ours for each second without",
-        found.journal.cpu_s.median() / without.cpu_s.median(),
-    )
-    .with_rounds("journal", &found.journal, bytes)
-    .with_rounds("without vault and wrap", without, bytes)
+    asked
+        .answer_by(&speed)
+        .with("how", json!(found.how))
+        .with(
+            "yardstick",
+            json!("OpenMLS in memory over the same engine, with the same batches, transactions and digest; nothing sealed, nothing wrapped, no rotation"),
+        )
+        .with_number(
+            "time of ours for each second without",
+            without.speed_against(&found.journal).median(),
+        )
+        .with_number(
+            "CPU time of ours for each second without",
+            found.journal.cpu_s.median() / without.cpu_s.median(),
+        )
+        .with_rounds("journal", &found.journal, bytes)
+        .with_rounds("without vault and wrap", without, bytes)
 }
 
 /// Where the journal's time went, medians in milliseconds. The last lines are parts of `commit`
@@ -344,8 +366,7 @@ fn profile(found: &Found) -> Vec<(&'static str, f64)> {
 
 /// Clips and their acks through the hub's core at a camera's pace.
 fn written(
-    key: &'static str,
-    title: &'static str,
+    asked: Question,
     hub: &mut CoreHub,
     clip: &Fragments,
     raw: &mut RawFile,
@@ -373,7 +394,8 @@ fn written(
     let payload = (clip.bytes * rounds as u64) as f64;
     let each = |bytes: u64| bytes as f64 / payload;
     Ok(
-        Figure::new(key, title, "x", each(kernel), Target::AtMost(1.10))
+        asked
+            .answer(each(kernel))
             .with(
                 "how",
                 json!("the hub's core, a sync for each fragment of at most 200 ms as a camera makes them; clip, acks, checkpoints and view, log files recycled"),

@@ -6,6 +6,7 @@
 //! moments   when a phone knows of an event, has its picture, and its first seconds
 //! share     what an event's video keeps of a narrow link while somebody watches
 //! cameras   what four cameras of 1080p cost, and one
+//! source    their clip, and the stream of one before which somebody walks; player: who plays that
 //! ```
 //!
 //! Each room asks its questions in a home of its own, with the programs that lie beside this one. A room that fails
@@ -16,6 +17,7 @@ mod cameras;
 mod live;
 mod moments;
 mod pictures;
+pub(crate) mod player;
 mod share;
 mod source;
 
@@ -26,8 +28,7 @@ use programs::home::{Home, PATIENCE};
 use programs::process::Program;
 use serde_json::json;
 
-use crate::measure::Samples;
-use crate::report::{Figure, Target};
+use crate::report::{self, Figure, Question};
 use crate::{Outcome, Scale};
 
 /// How often somebody walks through the virtual camera's scene, in seconds, and its other settings: as in the demo.
@@ -43,30 +44,6 @@ cool_down_seconds = 0.0
 ";
 /// The same, as a time.
 const WALK_CYCLE: Duration = Duration::from_secs(14);
-
-/// What is asked, and what was promised.
-#[derive(Clone, Copy)]
-struct Question {
-    key: &'static str,
-    title: &'static str,
-    unit: &'static str,
-    target: Target,
-}
-
-impl Question {
-    fn answer(&self, measured: f64) -> Figure {
-        Figure::new(self.key, self.title, self.unit, measured, self.target)
-    }
-
-    /// Answered by the median.
-    fn answer_by(&self, samples: &Samples) -> Figure {
-        Figure::of_samples(self.key, self.title, self.unit, samples, self.target)
-    }
-
-    fn unanswered(&self, reason: &str) -> Figure {
-        Figure::missing(self.key, self.title, self.target, reason)
-    }
-}
 
 /// Where a room works, and for how long.
 #[derive(Clone, Copy)]
@@ -98,6 +75,21 @@ impl Place<'_> {
 
 type Room = fn(Place<'_>) -> Outcome<Vec<Figure>>;
 
+/// The rooms with their questions.
+const ROOMS: [(&[Question], Room); 5] = [
+    (&live::QUESTIONS, live::run),
+    (&moments::QUESTIONS, moments::run),
+    (&moments::LARGE_QUESTIONS, moments::run_large),
+    (&share::QUESTIONS, share::run),
+    (&cameras::QUESTIONS, cameras::run),
+];
+
+/// What all of them are asked.
+pub(crate) fn questions() -> Vec<Question> {
+    let all = ROOMS.into_iter().flat_map(|(questions, _)| questions);
+    all.copied().collect()
+}
+
 /// Answers every room's questions.
 pub(crate) fn run(dir: &Path, scale: Scale) -> Outcome<Vec<Figure>> {
     let own = std::env::current_exe()?;
@@ -107,24 +99,12 @@ pub(crate) fn run(dir: &Path, scale: Scale) -> Outcome<Vec<Figure>> {
         dir,
         scale,
     };
-    let rooms: [(&[Question], Room); 4] = [
-        (&live::QUESTIONS, live::run),
-        (&moments::QUESTIONS, moments::run),
-        (&share::QUESTIONS, share::run),
-        (&cameras::QUESTIONS, cameras::run),
-    ];
     let mut figures = Vec::new();
-    for (questions, run) in rooms {
+    for (questions, run) in ROOMS {
         if let Some(first) = questions.first() {
             eprintln!("measuring: {} ...", first.title);
         }
-        match run(place) {
-            Ok(answers) => figures.extend(answers),
-            Err(error) => {
-                let reason = error.to_string();
-                figures.extend(questions.iter().map(|asked| asked.unanswered(&reason)));
-            }
-        }
+        figures.extend(report::complete(questions, run(place)));
     }
     Ok(figures)
 }

@@ -1,6 +1,6 @@
 //! Many values of one quantity: medians beside their spread.
 //!
-//! It must never throw a value away: a slow round shows in the spread.
+//! It must never throw a value away: a slow round shows in the spread, and what never came is a value without end.
 
 /// All samples of one quantity.
 #[derive(Clone, Debug, Default)]
@@ -36,7 +36,8 @@ impl Samples {
         }
     }
 
-    /// The value below which the share `q` (0 to 1) of all samples lies, interpolated; zero if there are none.
+    /// The value below which the share `q` (0 to 1) of all samples lies, interpolated; zero if there are none. Without
+    /// end as soon as a sample without end has a part in it.
     pub fn quantile(&self, q: f64) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
@@ -45,6 +46,10 @@ impl Samples {
         };
         let at = q.clamp(0.0, 1.0) * last as f64;
         let (low, high) = (at.floor() as usize, at.ceil() as usize);
+        if low == high || sorted[low] == sorted[high] {
+            // Nothing lies between the two; between two without end there is not even a number.
+            return sorted[low];
+        }
         sorted[low] + (sorted[high] - sorted[low]) * (at - low as f64)
     }
 
@@ -71,6 +76,19 @@ mod tests {
         assert_eq!(samples.median(), 2.5);
         assert_eq!((samples.quantile(0.0), samples.quantile(1.0)), (1.0, 4.0));
         assert_eq!((samples.mean(), samples.count()), (2.5, 4));
+    }
+
+    #[test]
+    fn what_never_came_makes_the_quantiles_above_it_endless() {
+        let mut samples: Samples = (0..=90).map(f64::from).collect();
+        for _ in 0..10 {
+            samples.push(f64::INFINITY);
+        }
+        assert_eq!(samples.quantile(0.5), 50.0);
+        assert_eq!(samples.quantile(0.9), 90.0);
+        for q in [0.901, 0.95, 1.0] {
+            assert_eq!(samples.quantile(q), f64::INFINITY, "{q}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::process::Command;
 
 use crate::cargo;
+use crate::failure::{Failure, Outcome};
 
 /// What stands behind the name of a commit from which the tree differs.
 const CHANGED: &str = " and changes";
@@ -38,9 +39,27 @@ pub(crate) fn is_one(name: &str) -> bool {
     name.len() >= 12 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
+/// Refuses what a document must not quote, before hours are spent on it.
+pub(crate) fn check(name: &str) -> Outcome<()> {
+    match is_one(name) {
+        true => Ok(()),
+        false => Err(Failure::usage(format!(
+            "--bless keeps what a commit is worth, and this tree is \"{name}\": commit first"
+        ))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_commit_is_quoted() {
+        assert!(check("770686cd2b40").is_ok());
+        for tree in ["770686cd2b40 and changes", "unknown"] {
+            assert_eq!(check(tree).unwrap_err().exit_code(), 2);
+        }
+    }
 
     #[test]
     fn a_tree_with_changes_is_no_commit() {

@@ -115,7 +115,7 @@ pub(crate) fn run(words: &[String]) -> Outcome<()> {
     }
     let commit = commit::name(&[results::DOCUMENT]);
     if options.bless {
-        results::check_commit(&commit)?;
+        commit::check(&commit)?;
     }
     let place = place();
     let (mut results, mut wanted) = (Vec::new(), Vec::new());

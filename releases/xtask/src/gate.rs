@@ -1,4 +1,4 @@
-//! The commands that gate a change: test, check, bench, bless.
+//! The commands that gate a change: test, check, bless.
 //!
 //! This room lists the steps and their order; each step's work is cargo's or a neighbour's. It
 //! never skips a step silently: what cannot run is said loudly.
@@ -144,46 +144,6 @@ fn check_steps(steps: &mut Steps) -> Outcome<()> {
     outcomes.into_iter().collect()
 }
 
-/// The ratios against the yardsticks. Outside the gate: it links SQLite and wants a quiet machine.
-pub(crate) fn bench(extra: &[String]) -> Outcome<()> {
-    let is_whole = runs_whole(extra);
-    let mut steps = Steps::counted(if is_whole { 4 } else { 3 });
-    steps.step("set-up", setup::ensure_build_tools)?;
-    if is_whole {
-        // It runs them, from where it lies itself.
-        steps.step("build the programs", || cargo::build_programs().map(drop))?;
-    }
-    // A build of its own, because SQLite's dependencies beside RocksDB's would build that again.
-    let sqlite = [
-        "build",
-        "--locked",
-        "--package",
-        "yardstick",
-        "--features",
-        "sqlite",
-    ];
-    steps.step("the SQLite yardstick", || cargo::run(&sqlite))?;
-    let mut arguments = vec!["run", "--locked", "--package", "bench", "--"];
-    arguments.extend(extra.iter().map(String::as_str));
-    let result = steps.step("benchmarks", || cargo::run(&arguments));
-    steps.summary(&[]);
-    result
-}
-
-/// Whether benchmarks with these arguments run the programs together.
-fn runs_whole(arguments: &[String]) -> bool {
-    let mut only = Vec::new();
-    let mut arguments = arguments.iter();
-    while let Some(argument) = arguments.next() {
-        match argument.strip_prefix("--only=") {
-            Some(part) => only.push(part),
-            None if argument == "--only" => only.extend(arguments.next().map(String::as_str)),
-            None => {}
-        }
-    }
-    only.is_empty() || only.contains(&"whole")
-}
-
 /// Rewrites golden files, or with the word `points` only the table of crash points. The difference is
 /// for a person to read.
 pub(crate) fn bless(extra: &[String]) -> Outcome<()> {
@@ -268,28 +228,4 @@ fn no_deny() -> Option<String> {
          cargo-deny); licences and the relay's closure were, by the tidy rules"
             .to_owned()
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn benchmarks_need_the_programs_only_if_they_run_them() {
-        let asked = |line: &str| {
-            let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-            runs_whole(&words)
-        };
-        for line in [
-            "",
-            "--quick --json",
-            "--only seal --only whole",
-            "--only=whole",
-        ] {
-            assert!(asked(line), "{line}");
-        }
-        for line in ["--only seal", "--json --only=epoch", "--only seal --quick"] {
-            assert!(!asked(line), "{line}");
-        }
-    }
 }

@@ -16,8 +16,9 @@ use crate::cargo::{self, Heard, Manner, SELECTION};
 use crate::failure::{Because as _, Failure, Outcome};
 
 /// Test programs that mostly wait, by name.
-const WAIT: [&str; 18] = [
+const WAIT: [&str; 19] = [
     "any",
+    "away",
     "bad_input",
     "commands",
     "constant_rate",

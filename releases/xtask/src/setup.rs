@@ -3,7 +3,8 @@
 //! Does nothing, quickly, when all is there, and never goes to the network then. It installs only
 //! through the system's own package manager and only as root or with a password-free sudo;
 //! otherwise it prints the one line to run. It never edits configuration and never asks questions. Only the players that
-//! judge clips may stay missing, and not in CI: the tests that want one say that they cover nothing.
+//! judge clips, and the server that is a camera, may stay missing, and not in CI: the tests that want one say what they do
+//! not cover.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -12,11 +13,11 @@ use std::process::{Command, Stdio};
 use crate::cargo;
 use crate::failure::{Because, Failure, Outcome};
 
-/// Something a build needs, how to see whether it is there, and which package brings it.
+/// Something a build needs, how to see whether it is there, and which packages bring it.
 struct Need {
     what: &'static str,
     why: &'static str,
-    apt_package: &'static str,
+    apt_packages: &'static [&'static str],
     present: fn() -> bool,
 }
 
@@ -25,13 +26,13 @@ const NEEDS: [Need; 2] = [
         what: "a C++ compiler",
         why: "RocksDB and AWS-LC are compiled from source",
         // Not `g++`: where the lists are missing, apt takes that for a pattern and reports success.
-        apt_package: "build-essential",
+        apt_packages: &["build-essential"],
         present: cpp_compiler_works,
     },
     Need {
         what: "libclang with its headers",
         why: "bindgen reads RocksDB's header with it",
-        apt_package: "libclang-dev",
+        apt_packages: &["libclang-dev"],
         present: libclang_is_there,
     },
 ];
@@ -40,23 +41,34 @@ const NEEDS: [Need; 2] = [
 const TEST_NEEDS: [Need; 1] = [Need {
     what: "strace",
     why: "a test compares what the crash recorder saw with what the kernel was asked for",
-    apt_package: "strace",
+    apt_packages: &["strace"],
     present: strace_works,
 }];
 
-/// What tests have our clips played with.
-const PLAYERS: [Need; 2] = [
+/// What tests have our clips played with, and what cameras of others they have.
+const PLAYERS: [Need; 3] = [
     Need {
         what: "ffmpeg",
         why: "tests have it decode every clip",
-        apt_package: "ffmpeg",
+        apt_packages: &["ffmpeg"],
         present: ffmpeg_works,
     },
     Need {
         what: "chromium",
         why: "tests have it play clips and live pictures",
-        apt_package: "chromium",
+        apt_packages: &["chromium"],
         present: chromium_works,
+    },
+    Need {
+        what: "GStreamer's RTSP server",
+        why: "tests have a camera of it, in Debian's own Python",
+        apt_packages: &[
+            "gir1.2-gst-rtsp-server-1.0",
+            "gstreamer1.0-plugins-base",
+            "gstreamer1.0-plugins-good",
+            "python3-gi",
+        ],
+        present: rtsp_server_works,
     },
 ];
 
@@ -70,9 +82,9 @@ pub(crate) fn ensure_test_tools() -> Outcome<()> {
     ensure(&TEST_NEEDS)
 }
 
-/// Makes sure that clips can be judged by those who play them. Where nobody may install them, or cannot, that is said, and
-/// is no failure: it is said again for each test that covers nothing without them. In CI (`CI=true`), where nobody reads
-/// that, it fails if they may be installed.
+/// Makes sure that clips can be judged by those who play them, and that a camera can be somebody else's. Where nobody may
+/// install them, or cannot, that is said, and is no failure: it is said again for each test that does not cover something
+/// without them. In CI (`CI=true`), where nobody reads that, it fails if they may be installed.
 pub(crate) fn ensure_players() -> Outcome<()> {
     let Err(failure) = ensure(&PLAYERS) else {
         return Ok(());
@@ -94,13 +106,15 @@ fn ensure(needs: &[Need]) -> Outcome<()> {
     for need in &missing {
         eprintln!("      missing: {} ({})", need.what, need.why);
     }
-    let packages: Vec<&str> = missing.iter().map(|need| need.apt_package).collect();
+    let packages = missing.iter().flat_map(|need| need.apt_packages);
+    let packages: Vec<&str> = packages.copied().collect();
     install(&packages)?;
     match needs.iter().find(|need| !(need.present)()) {
         None => Ok(()),
         Some(need) => Err(Failure::machine(format!(
             "{} is still not found after installing {}",
-            need.what, need.apt_package
+            need.what,
+            need.apt_packages.join(" ")
         ))),
     }
 }
@@ -216,6 +230,13 @@ fn chromium_works() -> bool {
     names
         .iter()
         .any(|name| succeeds(Command::new(name).arg("--version")))
+}
+
+/// By its own word: it looks for all that it needs. Debian's Python has Debian's modules, another one need not.
+fn rtsp_server_works() -> bool {
+    let server = cargo::root().join("crashtest/testdata/rtsp_server.py");
+    let mut python = Command::new("/usr/bin/python3");
+    succeeds(python.arg("-I").arg(server).arg("check"))
 }
 
 /// Compiles a line that needs the compiler and the standard library's headers.

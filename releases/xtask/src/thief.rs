@@ -21,7 +21,7 @@ const EPOCHS: u64 = 200;
 const EPOCHS_QUICK: u64 = 20;
 
 /// What is told of each life: its name for people, and its key in what the thief says.
-const ROWS: [(&str, &str); 48] = [
+const ROWS: [(&str, &str); 70] = [
     ("messages that were sent", "messages"),
     (
         "  opened by any copy, as it may or not",
@@ -32,6 +32,7 @@ const ROWS: [(&str, &str); 48] = [
     ("commands", "commands"),
     ("further phones paired", "pairings"),
     ("phones removed", "removals"),
+    ("phones that died in what they did", "phone_deaths"),
     ("copies of the hub", "hub_copies"),
     ("copies of phones", "phone_copies"),
     ("  either, within a step", "copies_within_a_step"),
@@ -40,6 +41,14 @@ const ROWS: [(&str, &str); 48] = [
     ("clips that were finished", "finished_clips"),
     ("  opened by a later copy", "finished_clips_opened"),
     ("clips opened before they began", "later_clips_opened"),
+    (
+        "clips that ended while another went on",
+        "clips_ended_beside_another",
+    ),
+    (
+        "  opened by a later copy",
+        "clips_ended_beside_another_opened",
+    ),
     (
         "messages of phones that the hub took",
         "taken_phone_messages",
@@ -139,8 +148,54 @@ const ROWS: [(&str, &str); 48] = [
         "notifications_gone_from_phone_opened",
     ),
     (
+        "  as phones store them, opened as they may",
+        "stored_notifications_opened",
+    ),
+    (
+        "    once the clip was deleted",
+        "deleted_stored_notifications_opened",
+    ),
+    ("welcomes that were said", "welcomes"),
+    (
+        "  opened while it paired, as they may",
+        "welcomes_opened_while_pairing",
+    ),
+    ("  opened by any other copy", "past_welcomes_opened"),
+    ("secrets of pairings, sought by value", "pairing_secrets"),
+    (
+        "  found while it paired, as they may",
+        "pairing_secrets_found_while_pairing",
+    ),
+    ("  found in any other copy", "past_pairing_secrets_found"),
+    (
         "messages behind the next new keys",
         "messages_opened_behind_new_keys",
+    ),
+    (
+        "values opened, once for each copy: in the log",
+        "opened_in_log",
+    ),
+    ("  in torn groups of it", "opened_in_torn_groups"),
+    (
+        "  in records of it without a group",
+        "opened_in_records_without_group",
+    ),
+    ("  in checkpoint a", "opened_in_checkpoint_a"),
+    ("  in checkpoint b", "opened_in_checkpoint_b"),
+    (
+        "  in what is left behind a checkpoint",
+        "opened_in_behind_checkpoints",
+    ),
+    ("  in the view as RocksDB reads it", "opened_in_view"),
+    ("  in the table files of the view", "opened_in_view_tables"),
+    ("  in RocksDB's own log", "opened_in_view_log"),
+    (
+        "  by keys in the vault's first image alone",
+        "opened_by_first_image_alone",
+    ),
+    (
+        "  by keys in its second image alone",
+        "opened_by_second_image_alone",
     ),
 ];
 
@@ -230,6 +285,9 @@ pub(crate) fn run(arguments: &[String]) -> Outcome<()> {
     } else {
         print!("{}", told(&stolen, &sqlite, &freed));
     }
+    if let Some(key) = unsaid(&stolen) {
+        return Err(Failure::found(format!("the thief says nothing of `{key}`")));
+    }
     let complaints = stolen["complaints"].as_array().map_or(1, Vec::len);
     match complaints {
         0 if options.bless => figures::keep(&figures::Figures {
@@ -274,6 +332,13 @@ fn heard(program: &mut Command, name: &str) -> Outcome<Value> {
         .map_err(|_| Failure::found(format!("{name} found nothing (its error is above)")))
 }
 
+/// A figure of some life that the thief did not give.
+fn unsaid(stolen: &Value) -> Option<&'static str> {
+    let is_missing = |key: &str| LIVES.iter().any(|life| !stolen[life][key].is_number());
+    let mut keys = ROWS.iter().map(|(_, key)| *key);
+    keys.find(|key| is_missing(key))
+}
+
 /// The figures for a person.
 fn told(stolen: &Value, sqlite: &Value, freed: &Value) -> String {
     let lives = LIVES.map(|life| &stolen[life]);
@@ -299,6 +364,8 @@ fn told(stolen: &Value, sqlite: &Value, freed: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn words(text: &str) -> Vec<String> {
@@ -334,6 +401,18 @@ mod tests {
         assert!(text.contains("up to 92 superseded"));
     }
 
+    #[test]
+    fn a_figure_that_the_thief_does_not_give_is_missed() {
+        let life: serde_json::Map<String, Value> = ROWS
+            .iter()
+            .map(|(_, key)| ((*key).to_owned(), json!(3)))
+            .collect();
+        let mut stolen = json!({"sealed": life, "retaining": life, "unsealed": life});
+        assert_eq!(unsaid(&stolen), None);
+        stolen["retaining"]["welcomes"] = Value::Null;
+        assert_eq!(unsaid(&stolen), Some("welcomes"));
+    }
+
     /// Each of them is what was sent, what any copy opened, and what no copy may.
     #[test]
     fn live_sessions_pictures_and_notifications_have_rows_of_their_own() {
@@ -349,6 +428,8 @@ mod tests {
                 assert!(ROWS.iter().any(|(_, row)| *row == key), "{key}");
             }
         }
+        let once: BTreeSet<&str> = ROWS.iter().map(|(_, key)| *key).collect();
+        assert_eq!(once.len(), ROWS.len(), "a row stands twice");
         let widest = ROWS.iter().map(|(name, _)| name.len()).max();
         assert!(widest < Some(48), "a row runs into its numbers");
     }

@@ -11,10 +11,10 @@ use programs::narrow::NarrowLink;
 use programs::process::unix_ms;
 use serde_json::json;
 
-use super::{Place, Question, end, of_programs, source};
+use super::{Place, end, of_programs, source};
 use crate::Outcome;
 use crate::measure::pause;
-use crate::report::{Figure, Target};
+use crate::report::{Figure, Question, Target};
 
 /// What is asked.
 pub(super) const QUESTIONS: [Question; 1] = [Question {

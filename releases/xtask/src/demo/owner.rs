@@ -1,9 +1,11 @@
 //! The owner at the phone: looks through the camera live, and turns its detection off from there.
 //!
 //! One process at a time has the phone's directory, so nobody follows meanwhile; what is recorded waits. This room
-//! never calls something seen that no file holds, and nothing set before the hub itself says so.
+//! never calls something seen that no file holds, nor decoded that FFmpeg has not decoded: where that is not installed
+//! (`cargo xtask setup`), nobody has. And it calls nothing set before the hub itself says so.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -22,6 +24,8 @@ pub(super) struct Look {
     pub(super) file: PathBuf,
     /// How many bytes of it.
     pub(super) bytes: u64,
+    /// How many pictures of it FFmpeg decodes; `None` if that is not installed.
+    pub(super) decoded: Option<u64>,
     /// How old each fragment was when the phone had it, ascending: from the capture of its last picture, by one clock.
     pub(super) ages_ms: Vec<u64>,
 }
@@ -34,17 +38,19 @@ pub(super) fn look(world: &mut World) -> Outcome<Look> {
     }
     let (file, said) = world.watch(LOOK_SECONDS)?;
     let written = std::fs::read(&file).because("cannot read what was watched")?;
-    if !is_watchable(&written) {
+    if !has_fragments(&written) {
         let length = written.len();
         return Err(Failure::found(format!(
             "what was watched live is no MP4 with pictures ({length} bytes)"
         )));
     }
+    let decoded = decoded(&file)?;
     let mut ages_ms: Vec<u64> = said.iter().filter_map(age_ms).collect();
     ages_ms.sort_unstable();
     Ok(Look {
         file,
         bytes: written.len() as u64,
+        decoded,
         ages_ms,
     })
 }
@@ -72,8 +78,35 @@ fn age_ms(event: &Value) -> Option<u64> {
     is_media.then_some(age)
 }
 
-/// A fragmented MP4 with one fragment at least.
-fn is_watchable(bytes: &[u8]) -> bool {
+/// How many pictures of a file FFmpeg decodes; `None` if it is not installed.
+fn decoded(file: &Path) -> Outcome<Option<u64>> {
+    let mut command = Command::new("ffprobe");
+    command.args(["-v", "error", "-count_frames", "-select_streams", "v:0"]);
+    command.args(["-show_entries", "stream=nb_read_frames", "-of", "csv=p=0"]);
+    let output = command.arg(file).stdin(Stdio::null()).output();
+    let output = match output {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        output => output.because("cannot start ffprobe")?,
+    };
+    match frames_in(&String::from_utf8_lossy(&output.stdout)) {
+        Some(pictures) if output.status.success() && pictures > 0 => Ok(Some(pictures)),
+        _ => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            Err(Failure::found(format!(
+                "no picture of what was watched live can be decoded: {}",
+                said.trim()
+            )))
+        }
+    }
+}
+
+/// The number that ffprobe has printed, which is "N/A" where it has decoded nothing.
+fn frames_in(said: &str) -> Option<u64> {
+    said.trim().trim_end_matches(',').parse().ok()
+}
+
+/// A fragmented MP4 with one fragment at least, by its boxes.
+fn has_fragments(bytes: &[u8]) -> bool {
     let has = |name: &[u8; 4]| bytes.windows(4).any(|found| found == name);
     bytes.get(4..8) == Some(b"ftyp") && has(b"moov") && has(b"moof") && has(b"mdat")
 }
@@ -85,11 +118,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_beginning_without_pictures_is_not_watchable() {
+    fn a_beginning_without_pictures_is_no_live_view() {
         let begun = b"\0\0\0\x08ftyp\0\0\0\x08moov";
-        assert!(!is_watchable(begun) && !is_watchable(b""));
+        assert!(!has_fragments(begun) && !has_fragments(b""));
         let whole = [&begun[..], b"\0\0\0\x08moof\0\0\0\x08mdat"].concat();
-        assert!(is_watchable(&whole));
+        assert!(has_fragments(&whole));
+    }
+
+    /// Boxes alone are no pictures.
+    #[test]
+    fn what_is_called_decoded_has_been_decoded() {
+        let whole = b"\0\0\0\x08ftyp\0\0\0\x08moov\0\0\0\x08moof\0\0\0\x08mdat";
+        let name = format!("xtask-live-{}.mp4", std::process::id());
+        let file = std::env::temp_dir().join(name);
+        std::fs::write(&file, whole).unwrap();
+        let empty = decoded(&file);
+        std::fs::remove_file(&file).unwrap();
+        let clip = decoded(&crate::cargo::root().join("hub/testdata/people-20s.mp4"));
+        match clip.unwrap() {
+            Some(pictures) => {
+                assert_eq!(pictures, 200);
+                assert!(empty.is_err());
+            }
+            // Nobody is asked.
+            None => assert!(matches!(empty, Ok(None))),
+        }
+        for (said, pictures) in [("38\n", Some(38)), ("38,\n", Some(38)), ("N/A\n", None)] {
+            assert_eq!(frames_in(said), pictures);
+        }
+        assert_eq!(frames_in(""), None);
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub(super) struct Report {
     pictures: Vec<PathBuf>,
     /// What was watched live, in bytes.
     live_bytes: u64,
+    /// How many pictures of it were decoded; `None` if nobody could.
+    live_decoded: Option<u64>,
     /// How old the pieces of it were at the phone, ascending.
     live_ages_ms: Vec<u64>,
     seconds: f64,
@@ -132,6 +134,7 @@ impl Report {
             },
             pictures: pictures(world, &motion.walks, look)?,
             live_bytes: look.bytes,
+            live_decoded: look.decoded,
             live_ages_ms: look.ages_ms.clone(),
             kills,
             seconds: elapsed.as_secs_f64(),
@@ -205,7 +208,7 @@ impl Report {
                 complaints.push(format!("the clip {} of a walk is not known", walk.clip));
             }
         }
-        if self.live_bytes == 0 || self.live_ages_ms.is_empty() {
+        if self.live_bytes == 0 || self.live_ages_ms.is_empty() || self.live_decoded == Some(0) {
             complaints.push("nothing was seen live".to_owned());
         }
         let timed = self.first_media_ms.len();
@@ -271,6 +274,7 @@ impl Report {
             "motion_picture_ms": self.walks.iter().map(|walk| walk.picture_ms).collect::<Vec<_>>(),
             "motion_pictures": self.pictures.len(),
             "live_bytes": self.live_bytes,
+            "live_pictures_decoded": self.live_decoded,
             "live_age_ms": median(&self.live_ages_ms),
             "live_age_ms_max": self.live_ages_ms.last(),
             "seconds": (self.seconds * 10.0).round() / 10.0,
@@ -328,11 +332,15 @@ impl Report {
             ));
         }
         out.push_str(&format!(
-            "watched live: {} bytes in {} pieces, {} ms old at the phone (median), {} ms at most\n",
+            "watched live: {} bytes in {} pieces, {} ms old at the phone (median), {} ms at most; {}\n",
             self.live_bytes,
             self.live_ages_ms.len(),
             shown(median(&self.live_ages_ms)),
             shown(self.live_ages_ms.last().copied()),
+            match self.live_decoded {
+                Some(pictures) => format!("FFmpeg decodes {pictures} pictures of it"),
+                None => "NOT COVERED: whether it can be decoded, for ffmpeg is not installed".to_owned(),
+            }
         ));
         out.push_str(&format!("{:.1} s in all\n", self.seconds));
         out
@@ -522,6 +530,7 @@ mod tests {
             walks_told: (3, 3),
             pictures: vec![PathBuf::from("walk-1.jpg")],
             live_bytes: 90_000,
+            live_decoded: Some(38),
             live_ages_ms: vec![200, 250, 900],
             seconds: 61.24,
         }
@@ -541,12 +550,19 @@ mod tests {
         assert_eq!(json["motion_picture_ms"][0], 600);
         assert_eq!(json["live_age_ms"], 250);
         assert!(good().table().contains("walk-1.jpg"));
+        assert!(good().table().contains("FFmpeg decodes 38 pictures"));
+        let unseen = Report {
+            live_decoded: None,
+            ..good()
+        };
+        assert!(unseen.verdict().is_ok() && unseen.table().contains("NOT COVERED"));
+        assert_eq!(unseen.json()["live_pictures_decoded"], Value::Null);
     }
 
     #[test]
     fn each_thing_that_is_lost_fails_the_demo() {
         type Damage = fn(&mut Report);
-        let cases: [(&str, Damage); 17] = [
+        let cases: [(&str, Damage); 18] = [
             ("a byte", |r| {
                 r.clips[0].exported = Some((9, "00".to_owned()))
             }),
@@ -572,6 +588,7 @@ mod tests {
             }),
             ("the clip of a walk", |r| r.walks[0].clip = "c".to_owned()),
             ("live pictures", |r| r.live_ages_ms.clear()),
+            ("what they show", |r| r.live_decoded = Some(0)),
             ("memory", |r| {
                 r.kills[0].peak_memory_bytes = Some(64_000_001)
             }),

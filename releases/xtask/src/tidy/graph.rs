@@ -20,7 +20,7 @@ struct Ban {
     why: &'static str,
 }
 
-const BANS: [Ban; 6] = [
+const BANS: [Ban; 7] = [
     Ban {
         package: "relay",
         banned: &["journal", "openmls", "hub", "app-core", "hpke-rs"],
@@ -40,6 +40,11 @@ const BANS: [Ban; 6] = [
         package: "crashtest-players",
         banned: &["journal", "wal", "wire", "hub", "app-core", "crashtest"],
         why: "who judges our clips knows nothing of how we write them",
+    },
+    Ban {
+        package: "crashtest-canary",
+        banned: &["journal", "wal", "wire", "hub", "app-core", "crashtest"],
+        why: "the relay's tests link it, and nothing that can name a key may come with it",
     },
     Ban {
         package: "crashtest-evil-relay",
