@@ -138,10 +138,14 @@ fn cameras(page: &mut Page, cameras: &[Value]) {
     page.gauge(
         "cameras_open",
         count(cameras, is_open),
-        "Cameras to which the hub is connected; none in privacy mode.",
+        "Cameras that keep sending pictures; none in privacy mode.",
     );
     let failed = count(cameras, |one| !one["trouble"].is_null());
-    page.gauge("cameras_failed", failed, "Cameras that are not there.");
+    page.gauge(
+        "cameras_failed",
+        failed,
+        "Cameras that failed and have not kept sending pictures for ten seconds since.",
+    );
     let recording = count(cameras, |one| one["recording"] == true);
     page.gauge(
         "cameras_recording",

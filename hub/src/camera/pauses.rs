@@ -19,8 +19,9 @@ pub const LOGIN_PAUSE_MIN: Duration = Duration::from_secs(600);
 /// The longest after a refused password.
 pub const LOGIN_PAUSE_MAX: Duration = Duration::from_secs(3600);
 /// How often a password that the camera has taken is tried again after [`PAUSE_MAX`] before it counts as a wrong one.
-/// With the first time fewer than any lock counts.
 pub const LOGIN_RETRIES: u32 = 2;
+/// The pause behind these: with the one that follows, four attempts in half an hour, fewer than most locks count.
+const LOGIN_PAUSE_RETRIED: Duration = Duration::from_secs(4 * 600);
 /// A camera that has handed out pictures for so long was there: pauses begin anew.
 pub const HELD_MIN: Duration = Duration::from_secs(10);
 
@@ -53,6 +54,7 @@ impl Pauses {
         let due = match kind {
             CameraErrorKind::Login if self.login_retries > 0 => {
                 self.login_retries -= 1;
+                self.next_login = LOGIN_PAUSE_RETRIED;
                 PAUSE_MAX
             }
             CameraErrorKind::Login => {
@@ -135,9 +137,28 @@ mod tests {
             for pause in soon {
                 assert!(pause >= PAUSE_MAX / 2 && pause <= PAUSE_MAX, "{pause:?}");
             }
-            // From the shortest one on again.
             let pause = refused(false);
-            assert!(long.contains(&pause), "{pause:?}");
+            assert!(
+                pause >= LOGIN_PAUSE_RETRIED / 2 && pause <= LOGIN_PAUSE_RETRIED,
+                "{pause:?}"
+            );
+        }
+    }
+
+    /// The owner has changed the password at the camera: its lock must not see five attempts in half an hour.
+    #[test]
+    fn a_password_that_is_taken_no_more_never_locks_the_account() {
+        for dice in [0, u64::MAX, 7] {
+            let mut pauses = Pauses::new(Box::new(move || dice));
+            pauses.handle_opened();
+            let mut attempts = vec![Duration::ZERO];
+            for _ in 0..12 {
+                let pause = pauses.handle_failure(CameraErrorKind::Login, Duration::ZERO);
+                attempts.push(attempts[attempts.len() - 1] + pause);
+            }
+            for five in attempts.windows(5) {
+                assert!(five[4] - five[0] >= Duration::from_secs(1_800), "{five:?}");
+            }
         }
     }
 }

@@ -3,7 +3,8 @@
 //! Pauses between two attempts are those of `camera::pauses`. That it failed is told, and what of stands in
 //! `status`, until pictures have kept coming again (`proof`); the rest of the hub goes on meanwhile. In privacy mode
 //! nobody has the camera: it is let go of, and opened again when the owner says so. This room must never give
-//! a camera up otherwise while the hub runs, and never try a refused password again soon.
+//! a camera up otherwise while the hub runs, and never try a refused password again sooner
+//! than these pauses say.
 
 mod proof;
 

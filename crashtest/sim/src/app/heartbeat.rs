@@ -8,6 +8,7 @@ use app_core::HUB_WAIT_MS;
 use journal::ids::{Channel, PairingId};
 use journal::{ErrorKind, JournalError};
 
+use super::line::LineEnd;
 use super::{App, Process, ended};
 use crate::hub::Fault;
 use crate::oracle::Books;
@@ -145,15 +146,23 @@ impl Process {
         });
         let claims: Result<Vec<_>, JournalError> = claims.collect();
         let claims = claims.map_err(|error| ended(&error))?;
+        self.hear_of_outboxes()?;
+        let config = |end: &&LineEnd| end.way.line.channel == Channel::Config;
+        for end in self.lines.iter().filter(config) {
+            books.ack_made((end.way.send, beat.message), claims.clone());
+        }
+        Ok(())
+    }
+
+    /// Every line's sender hears of what a commit has put into its outbox.
+    pub(super) fn hear_of_outboxes(&mut self) -> Result<(), Fault> {
         for end in &mut self.lines {
-            let outbox = core.outbox(end.way.line).map_err(|error| ended(&error))?;
+            let outbox = self.core.outbox(end.way.line);
+            let outbox = outbox.map_err(|error| ended(&error))?;
             end.last = outbox.last;
             end.sender.handle_durable(outbox.last);
             if !end.sender.is_idle() {
                 end.told_since_ms = None;
-            }
-            if end.way.line.channel == Channel::Config {
-                books.ack_made((end.way.send, beat.message), claims.clone());
             }
         }
         Ok(())

@@ -63,14 +63,6 @@ impl Process {
             Err(error) if error.kind() == ErrorKind::Space && !core.is_poisoned() => return Ok(()),
             Err(error) => return Err(ended(&error)),
         }
-        for end in &mut self.lines {
-            let outbox = core.outbox(end.way.line).map_err(|error| ended(&error))?;
-            end.last = outbox.last;
-            end.sender.handle_durable(outbox.last);
-            if !end.sender.is_idle() {
-                end.told_since_ms = None;
-            }
-        }
-        Ok(())
+        self.hear_of_outboxes()
     }
 }
