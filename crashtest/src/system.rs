@@ -118,13 +118,25 @@ impl Default for Setup {
 /// A noisy test pattern of 0.8 s and 97 kB, so that a test waits for little.
 #[must_use]
 pub fn short_clip() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/short.mp4")
+    checkout().join("crashtest/testdata/short.mp4")
 }
 
 /// 20 s of people walking, 1 MB: the demo's clip.
 #[must_use]
 pub fn people_clip() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../hub/testdata/people-20s.mp4")
+    checkout().join("hub/testdata/people-20s.mp4")
+}
+
+/// The checkout that this program runs in. Cargo says so at run time, to whatever it starts and to their children;
+/// what it said at compile time may be of another checkout that shares the target directory and is gone.
+fn checkout() -> PathBuf {
+    let compiled_in = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let run_in = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let package = run_in.as_deref().unwrap_or(compiled_in);
+    let root = package
+        .ancestors()
+        .find(|at| at.join("crashtest/testdata").is_dir());
+    root.map_or_else(|| compiled_in.join(".."), Path::to_path_buf)
 }
 
 /// A planted crash.

@@ -40,8 +40,8 @@ pub struct Held {
     pub whole: Option<bool>,
     /// What the app stored as its hash.
     pub sha256: Option<[u8; 32]>,
-    /// The app keeps the statement that it is lost.
-    pub dropped: bool,
+    /// The app keeps the statement that it is lost, and why.
+    pub dropped: Option<DropReason>,
 }
 
 /// Whether the hub tells the phone of this event, and sends it a picture: a third of all.
@@ -420,13 +420,20 @@ impl Books {
         let said = self.events.values().filter(|event| event.dropped).count();
         let made_room = self.events.values().filter(|event| event.made_room);
         let most = said + made_room.count();
-        let kept = held.iter().filter(|clip| clip.dropped).count();
+        let kept = held.iter().filter(|clip| clip.dropped.is_some()).count();
         if !(said..=most).contains(&kept) {
             return broken(format!(
                 "the hub dropped {said} to {most} clips, the app knows of {kept}"
             ));
         }
-        for clip in held.iter().filter(|clip| !clip.dropped) {
+        // A clip that went for its room without a statement is missed later, and the owner would hear of damage.
+        let mut told = held.iter().filter_map(|clip| clip.dropped);
+        if let Some(reason) = told.find(|reason| !self.may_drop(*reason)) {
+            return broken(format!(
+                "the app was told that a clip is lost, as {reason:?}, and nothing of that kind happened"
+            ));
+        }
+        for clip in held.iter().filter(|clip| clip.dropped.is_none()) {
             if clips.insert(clip.started_unix_ms, clip).is_some() {
                 return broken(format!(
                     "the event of {} is there twice",
@@ -490,7 +497,7 @@ impl Books {
             return broken("a notification that no hub ever made".into());
         }
         let mut shown = BTreeSet::new();
-        for picture in pictures.iter().filter(|picture| !picture.dropped) {
+        for picture in pictures.iter().filter(|picture| picture.dropped.is_none()) {
             let name = picture.started_unix_ms;
             let is_right = picture.whole == Some(true) && picture.bytes == picture_of(name);
             if !is_told(name) || !is_right {
@@ -552,7 +559,7 @@ mod tests {
             bytes: b"onetwo".to_vec(),
             whole: Some(true),
             sha256: Some(Sha256::digest(b"onetwo").into()),
-            dropped: false,
+            dropped: None,
         };
         (books, held)
     }
@@ -564,7 +571,7 @@ mod tests {
             bytes: picture_of(name),
             whole: Some(true),
             sha256: None,
-            dropped: false,
+            dropped: None,
         };
         let mut books = Books::default();
         books.notified.insert(3);
@@ -591,22 +598,29 @@ mod tests {
         let (mut books, held) = books();
         let gone = Held {
             whole: None,
-            dropped: true,
+            dropped: Some(DropReason::Budget),
             ..held.clone()
         };
         for ends in [&[][..], &[gone.clone()][..]] {
             assert!(books.judge(ends).is_err());
         }
         books.events.get_mut(&5).unwrap().made_room = true;
-        for ends in [&[][..], &[gone.clone()][..], &[held.clone()][..]] {
-            books.judge(ends).unwrap();
-        }
-        // One that was said of nobody.
-        assert!(books.judge(&[gone.clone(), gone]).is_err());
         assert!(!books.may_drop(DropReason::Budget));
+        assert!(books.judge(&[gone.clone()]).is_err());
         books.filled = true;
         assert!(books.may_drop(DropReason::Budget));
         assert!(!books.may_drop(DropReason::Damaged));
+        for ends in [&[][..], &[gone.clone()][..], &[held.clone()][..]] {
+            books.judge(ends).unwrap();
+        }
+        // Not for the reason that the owner was told.
+        let damaged = Held {
+            dropped: Some(DropReason::Damaged),
+            ..gone.clone()
+        };
+        assert!(books.judge(&[damaged]).is_err());
+        // One that was said of nobody.
+        assert!(books.judge(&[gone.clone(), gone]).is_err());
     }
 
     #[test]

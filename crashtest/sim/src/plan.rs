@@ -394,7 +394,7 @@ impl Plan {
                 let who = Who::Hub;
                 let for_ms = 11_000 + dice.below(1_000);
                 step(200, What::Break { who, for_ms });
-                let spare_bytes = 200_000 + dice.below(200_000);
+                let spare_bytes = dice.below(100_000);
                 let full = What::DiskFull {
                     who,
                     for_ms: 6_000,

@@ -183,8 +183,8 @@ impl Session<Committer> {
                 if reason != DropReason::Damaged
                     && mutant!(
                         "dropped_unsaid",
-                        "C1",
-                        "what goes for its room goes without a statement: the phone waits at the gap for ever"
+                        "C2",
+                        "what goes for its room goes without a statement: it is missed when it would be sent, and the owner hears of damage"
                     )
                 {
                     outbox::forget(txn, line, range)?;

@@ -79,10 +79,10 @@ fn held_as(core: &Core, clip: &AppClip) -> Result<Held, Fault> {
         bytes.extend_from_slice(&chunk.map_err(|error| ended(&error))?);
     }
     let (whole, dropped) = match clip.state {
-        AppClipState::Complete => (Some(true), false),
-        AppClipState::CutOff => (Some(false), false),
-        AppClipState::Receiving => (None, false),
-        AppClipState::Dropped(_) => (None, true),
+        AppClipState::Complete => (Some(true), None),
+        AppClipState::CutOff => (Some(false), None),
+        AppClipState::Receiving => (None, None),
+        AppClipState::Dropped(reason) => (None, Some(reason)),
         other => {
             return Err(Broken::new("C2", format!("a clip is {other:?}")).into());
         }
@@ -91,7 +91,7 @@ fn held_as(core: &Core, clip: &AppClip) -> Result<Held, Fault> {
         started_unix_ms: clip.started_unix_ms,
         bytes,
         whole,
-        sha256: clip.sha256.filter(|_| !dropped),
+        sha256: clip.sha256.filter(|_| dropped.is_none()),
         dropped,
     })
 }
