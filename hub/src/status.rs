@@ -28,6 +28,7 @@ fn to_json(
 ) -> Value {
     let mut troubles = cameras
         .iter()
+        .filter(|state| !state.is_open)
         .filter_map(|state| Some(camera(&state.name, Some(state.trouble.as_ref()?)).1));
     let trouble = troubles.next();
     // Without a camera there is no event that could show that the other reason is gone.
@@ -167,8 +168,10 @@ fn of_camera(state: &CameraState, core: &CoreStatus) -> Value {
         // The name under which phones are shown it, if one has set another.
         "shown_as": name,
         "kind": state.kind,
-        // What it failed of; null while it is there.
+        // What it failed of; null once its pictures have kept coming for ten seconds since.
         "trouble": state.trouble.as_ref().map(ToString::to_string),
+        // It is open, and its events are recorded, also while it has yet to prove that it stays.
+        "open": state.is_open,
         // What comes next then: `retry`, `replace` or `login`.
         "next": state.trouble.as_ref().map(next),
         // A clip of it is being recorded.
@@ -559,6 +562,7 @@ mod tests {
             name: name.into(),
             kind: "rtsp",
             trouble: None,
+            is_open: true,
             looks,
             decoded: Tally::default(),
         }

@@ -184,7 +184,8 @@ async fn run_once(
     while let Ok(notice) = parts.thread.notices.try_recv() {
         tell(format, &notice);
     }
-    tell_flaws(format, &config);
+    // An answer that is lost was a panic, and was told.
+    let _told = tell_flaws(format, &config).await;
     format.line(&serde_json::json!({"event": "ready"}), "the hub is ready");
     if let Some(traffic) = config.traffic {
         aside(Urgency::Info, &traffic.cost().to_text());
@@ -394,7 +395,8 @@ async fn watch_over(
                 };
                 aside_about(urgency, &text, &json);
                 if reloaded.is_ok() {
-                    tell_flaws(format, &reloader.current().borrow().config);
+                    // Nobody waits for it: a disk that does not answer must not keep the watchdog waiting.
+                    drop(tell_flaws(format, &reloader.current().borrow().config));
                 }
             },
             changed = wishes.changed() => if changed.is_err() {
@@ -529,13 +531,17 @@ async fn follow_invites(services: Arc<Services>) {
 }
 
 /// Says what the configuration names that cannot be used, as `check-config` does. The hub goes on without it:
-/// everything else is recorded, and what is put right later is found.
-fn tell_flaws(format: Format, config: &Config) {
-    for flaw in preflight::look(config, Looker::Hub) {
-        let json = flaw.to_json();
-        format.line(&json, "");
-        aside_about(Urgency::Warning, &flaw.to_string(), &json);
-    }
+/// everything else is recorded, and what is put right later is found. Files are looked at, so not on a thread that others
+/// need.
+fn tell_flaws(format: Format, config: &Config) -> tokio::task::JoinHandle<()> {
+    let config = config.clone();
+    tokio::task::spawn_blocking(move || {
+        for flaw in preflight::look(&config, Looker::Hub) {
+            let json = flaw.to_json();
+            format.line(&json, "");
+            aside_about(Urgency::Warning, &flaw.to_string(), &json);
+        }
+    })
 }
 
 /// Whether no camera has failed.

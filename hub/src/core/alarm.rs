@@ -22,8 +22,11 @@ use super::{Core, CoreError, Recorded, Stop};
 /// A camera that is not there for so long, counted from its last picture where that is known, is away: with a tick on
 /// top of it shorter than the 20 s after which the owner is to know.
 const AWAY_AFTER: Duration = Duration::from_secs(15);
-/// The same camera is said to be away again at the earliest after so long.
-const AWAY_AGAIN_AFTER: Duration = Duration::from_secs(10 * 60);
+/// The same camera is said to be away again at the earliest after so long: one that reboots in two steps is said to be
+/// away for a moment, and must not keep a real outage back.
+const AWAY_AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// Each time that it comes back within twice the pause before, the next pause is twice as long, up to this.
+const AWAY_AGAIN_AFTER_MAX: Duration = Duration::from_secs(10 * 60);
 /// A storage that is still full, or full again, is said to be at the earliest after so long: what a phone that is
 /// away is told uses what is held back for epochs.
 const FULL_AGAIN_AFTER: Duration = Duration::from_secs(6 * 60 * 60);
@@ -55,6 +58,20 @@ struct CameraAlarm {
     is_said: bool,
     /// When it was said last.
     said_at: Option<Duration>,
+    /// For how long it is not said again after that.
+    pause: Duration,
+}
+
+impl CameraAlarm {
+    fn say(&mut self, ran: Duration) {
+        let comes_and_goes = is_too_soon(self.said_at, ran, 2 * self.pause);
+        self.pause = match comes_and_goes {
+            true => (2 * self.pause).min(AWAY_AGAIN_AFTER_MAX),
+            false => AWAY_AGAIN_AFTER,
+        };
+        self.is_said = true;
+        self.said_at = Some(ran);
+    }
 }
 
 /// How a camera that is away has tried to come back.
@@ -142,10 +159,9 @@ impl Alarms {
             };
             let is_early = ran.saturating_sub(since) < AWAY_AFTER
                 || camera.trial == Trial::Running
-                || is_too_soon(camera.said_at, ran, AWAY_AGAIN_AFTER);
+                || is_too_soon(camera.said_at, ran, camera.pause);
             if !camera.is_said && !is_early {
-                camera.is_said = true;
-                camera.said_at = Some(ran);
+                camera.say(ran);
                 away.push((name.clone(), unix_ms));
             }
         }
@@ -390,12 +406,29 @@ mod tests {
             alarms.camera(DOOR, Presence::There, seconds(60 * minute + 30), 9);
             said.extend(owed(&mut alarms));
         }
-        assert_eq!(said.len(), 2 * 6, "{said:?}");
+        // After 1, 2, 4 and 8 minutes, and then every ten.
+        assert_eq!(said.len(), 2 * 9, "{said:?}");
         // Nothing is said of one that is there again at once.
         alarms.camera(DOOR, AWAY, seconds(9_000), 7);
         alarms.camera(DOOR, Presence::There, seconds(9_005), 9);
         alarms.look(seconds(9_020));
         assert!(owed(&mut alarms).is_empty());
+    }
+
+    /// It shows a picture, restarts once more, and is then really away.
+    #[test]
+    fn a_reboot_in_two_steps_keeps_no_outage_back() {
+        let mut alarms = Alarms::default();
+        alarms.camera(DOOR, AWAY, seconds(100), 7);
+        alarms.camera(DOOR, Presence::Returning, seconds(106), 7);
+        alarms.camera(DOOR, AWAY, seconds(108), 7);
+        alarms.look(seconds(115));
+        alarms.camera(DOOR, Presence::There, seconds(130), 8);
+        let both = [NoticeKind::CameraAway, NoticeKind::CameraBack];
+        assert_eq!(owed(&mut alarms), both);
+        alarms.camera(DOOR, AWAY, seconds(160), 9);
+        alarms.look(seconds(175));
+        assert_eq!(owed(&mut alarms), [NoticeKind::CameraAway]);
     }
 
     #[test]

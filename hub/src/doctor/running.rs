@@ -105,6 +105,12 @@ pub(super) fn camera(name: &str, status: &Value) -> Camera {
         ));
     };
     if let Some(trouble) = camera["trouble"].as_str() {
+        if camera["open"] == true {
+            // Opened a second time beside the hub, it might fail of that.
+            return Camera::Judged(Finding::Warning(format!(
+                "the running hub has just opened it again and records it; before that: {trouble}"
+            )));
+        }
         return Camera::Away(Told {
             code: match camera["next"] == NEXT_RETRY {
                 true => Code::Network,
@@ -194,8 +200,14 @@ mod tests {
             {"camera": "gate", "trouble": "nobody answers", "next": "retry", "detection": "opening"},
             {"camera": "roof", "trouble": "no such stream", "next": "replace", "detection": "opening"},
             {"camera": "barn", "trouble": "it refuses", "next": "login", "detection": "opening"},
+            {"camera": "lane", "trouble": "nobody answers", "next": "retry", "open": true, "detection": "off"},
         ]});
-        for (name, expected) in [("door", "ok"), ("yard", "warning"), ("none", "warning")] {
+        for (name, expected) in [
+            ("door", "ok"),
+            ("yard", "warning"),
+            ("none", "warning"),
+            ("lane", "warning"),
+        ] {
             match camera(name, &status) {
                 Camera::Judged(found) => assert_eq!(word(&found), expected, "{found:?}"),
                 Camera::Away(_) => panic!("{name} is not away"),

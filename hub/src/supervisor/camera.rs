@@ -6,6 +6,7 @@
 //! a camera up otherwise while the hub runs, and never try a refused password again sooner
 //! than these pauses say.
 
+mod blindness;
 mod proof;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::recorder::{Over, Recorder};
 use crate::sealer::{Sealer, SealerError};
 use crate::tally::Tally;
 use crate::watcher::{Eyes, Wanted, WatchedOrTimed, Watcher, Watching};
+use blindness::Blindness;
 use proof::{Proof, ProvenCamera, ProvenSource};
 
 /// How one camera stands, for `status` and for whoever is told.
@@ -38,6 +40,8 @@ pub struct CameraState {
     pub kind: &'static str,
     /// What it failed of last; `None` once its pictures have proved that it is there, and before it ever failed.
     pub trouble: Option<CameraError>,
+    /// It is open now: it may still be about to prove that it is there.
+    pub is_open: bool,
     /// What makes its events.
     pub looks: Looks,
     /// How many of its pictures were decoded since the process began.
@@ -74,6 +78,10 @@ impl Reporter {
             state.trouble = trouble;
             changed
         });
+    }
+
+    fn set_open(&self, is_open: bool) {
+        self.set(|state| std::mem::replace(&mut state.is_open, is_open) != is_open);
     }
 
     /// Answers whether that is new.
@@ -135,6 +143,8 @@ pub(super) enum Input<C> {
         source: SourceConfig,
         /// What makes its events.
         events: Eventing,
+        /// In which of its streams nothing could be seen.
+        blind: Blindness,
     },
 }
 
@@ -162,6 +172,7 @@ impl<C: Clock + Clone + 'static> Input<C> {
             camera: None,
             source,
             events,
+            blind: Blindness::default(),
         }
     }
 
@@ -206,13 +217,20 @@ impl<C: Clock + Clone + 'static> Input<C> {
                 camera,
                 source,
                 events,
+                blind,
             } => {
                 let opened = source.open(clock.clone()).await?;
                 let proven = ProvenSource::new(opened, proof);
                 let mut opened = TappedSource::new(Box::new(proven), tap.anew());
                 let first = opened.next_item().await?;
                 let opened = (Box::new(opened) as Box<dyn Source>, first);
-                *camera = Some(live((name, wishes), opened, events, clock, reporter));
+                *camera = Some(live(
+                    (name, wishes),
+                    opened,
+                    (events, blind),
+                    clock,
+                    reporter,
+                ));
             }
         }
         Ok(())
@@ -236,11 +254,14 @@ impl<C: Clock + Clone + 'static> Input<C> {
     }
 }
 
+/// Why nothing is detected in a stream whose parameters are good.
+const NO_KEY_FRAME: &str = "no key frame could be decoded";
+
 /// Makes a camera of a source whose first item has come. It begins with what phones have set, and follows that.
 fn live<C: Clock + Clone + 'static>(
     (name, wishes): (&str, watch::Receiver<Wishes>),
     (source, first): (Box<dyn Source>, Option<SourceItem>),
-    events: &Eventing,
+    (events, blind): (&Eventing, &Blindness),
     clock: C,
     reporter: &Reporter,
 ) -> Box<dyn LiveCamera> {
@@ -250,7 +271,14 @@ fn live<C: Clock + Clone + 'static>(
     };
     let mut wanted = Wanted::new(name, detection.clone(), wishes);
     let detection = wanted.now();
-    let Some(eyes) = eyes(name, tracks, &detection, reporter) else {
+    let found = match blind.is_known(&tracks.video, clock.now()) {
+        true => {
+            reporter.set_undecodable(name, NO_KEY_FRAME);
+            None
+        }
+        false => eyes(name, tracks, &detection, reporter),
+    };
+    let Some(eyes) = found else {
         let windows = Windows::new(source, events.windows, clock);
         return by_the_clock(windows.until_decodable(name.to_owned()), first);
     };
@@ -259,6 +287,14 @@ fn live<C: Clock + Clone + 'static>(
         let reporter = reporter.clone();
         move |watching| {
             reporter.set_looks(Looks::Yes(watching));
+        }
+    };
+    let told_blind = {
+        let (reporter, name, blind) = (reporter.clone(), name.to_owned(), blind.clone());
+        let (video, clock) = (Arc::clone(&tracks.video), clock.clone());
+        move || {
+            blind.note(Arc::clone(&video), clock.now());
+            reporter.set_undecodable(&name, NO_KEY_FRAME);
         }
     };
     let watcher = Watcher::new(name.to_owned(), source, seen, &detection, clock, report);
@@ -271,9 +307,7 @@ fn live<C: Clock + Clone + 'static>(
         }
         None => watcher,
     };
-    let (reporter, name) = (reporter.clone(), name.to_owned());
-    let report = move || reporter.set_undecodable(&name, "no key frame could be decoded");
-    Box::new(WatchedOrTimed::new(watcher, events.windows, report))
+    Box::new(WatchedOrTimed::new(watcher, events.windows, told_blind))
 }
 
 fn by_the_clock<C: Clock + 'static>(
@@ -324,6 +358,7 @@ impl<C: Clock + Clone + 'static> Keeper<C> {
         if self.input.camera().is_some() {
             // A clip that was opened before the hub ran: nobody looks at its pictures.
             self.reporter.set_looks(Looks::No);
+            self.reporter.set_open(true);
         }
         loop {
             tokio::select! {
@@ -362,7 +397,9 @@ impl<C: Clock + Clone + 'static> Keeper<C> {
                 Over::Failed(error) => Some(error),
                 Over::Private => None,
             };
-            let Some(held) = self.input.close() else {
+            let held = self.input.close();
+            self.reporter.set_open(false);
+            let Some(held) = held else {
                 return Ok(());
             };
             // A whole pass is as good as a long time.
@@ -411,6 +448,7 @@ impl<C: Clock + Clone + 'static> Keeper<C> {
             }
         }
         self.pauses.handle_opened();
+        self.reporter.set_open(true);
         Ok(())
     }
 

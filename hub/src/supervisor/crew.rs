@@ -1,7 +1,8 @@
 //! All cameras of a running hub: a keeper for each, and another one where the configuration has changed.
 //!
-//! A camera whose table is as it was goes on undisturbed, unless it is in trouble: then it is opened anew, at
-//! once, because what was corrected may lie beside the file, as a password does. Cameras are told apart by
+//! A camera whose table is as it was goes on undisturbed, unless it is away: then it is opened anew, at
+//! once, because what was corrected may lie beside the file, as a password does; what it failed of stands until it has
+//! proved that it is there. Cameras are told apart by
 //! their place in the configuration. Each keeper has a caster beside it, which ends with it, and the journal is told
 //! what the cameras are now before anybody has a new one. It must never have two keepers for one place.
 
@@ -62,6 +63,7 @@ pub(super) fn unopened(camera: &CameraConfig, tallies: &Tallies) -> CameraState 
         name: camera.name.clone(),
         kind: camera.source.kind(),
         trouble: None,
+        is_open: false,
         looks: Looks::Opening,
         decoded: tallies.of(&camera.name),
     }
@@ -223,6 +225,11 @@ impl Crew {
         }
         self.tell(&config).await?;
         let stays = |index: usize| stays.get(index) == Some(&true);
+        let posts = &self.posts;
+        let is_same = |index: usize, camera: &CameraConfig| {
+            let post = posts.get(index);
+            post.is_some_and(|post| post.camera == *camera)
+        };
         self.board.send_modify(|board| {
             board.truncate(wanted.len());
             for (index, camera) in wanted
@@ -231,7 +238,14 @@ impl Crew {
                 .filter(|(index, _)| !stays(*index))
             {
                 match board.get_mut(index) {
-                    Some(state) => *state = unopened(camera, &self.tallies),
+                    Some(state) => {
+                        let trouble = state.trouble.take();
+                        *state = CameraState {
+                            // That it is away is as true as it was.
+                            trouble: trouble.filter(|_| is_same(index, camera)),
+                            ..unopened(camera, &self.tallies)
+                        };
+                    }
                     None => board.push(unopened(camera, &self.tallies)),
                 }
             }
@@ -270,7 +284,7 @@ impl Crew {
         let stays = |(index, post): (usize, &Post)| {
             let is_good = board
                 .get(index)
-                .is_some_and(|state| state.trouble.is_none());
+                .is_some_and(|state| state.trouble.is_none() || state.is_open);
             is_good && wanted.get(index) == Some(&post.camera)
         };
         posts.map(stays).collect()
@@ -349,6 +363,13 @@ mod tests {
             starts(place, "door") == 1 && starts(place, "yard") == 1 && is_gate_in_trouble
         })
         .await;
+
+        // The same file, read again: the gate is tried at once, and as little there as before.
+        let mut seen = told.clone();
+        seen.mark_unchanged();
+        change.send_modify(|_same| ());
+        seen.changed().await.unwrap();
+        assert!(seen.borrow()[1].trouble.is_some());
 
         // The gate is corrected, the yard has another name, and there is one more.
         let cameras = ["door", "gate", "garden", "roof"].map(|name| mute(place, name));

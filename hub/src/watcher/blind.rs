@@ -1,7 +1,7 @@
 //! A watcher whose eyes turn out to see nothing: what comes of its camera is a camera by the clock.
 //!
 //! What a stream's parameters say is known before anybody looks ([`crate::camera::VideoCodec::undecodable`]); this is for
-//! what they do not say. Whoever opens the camera again tries anew. It must never take the source from a watcher that
+//! what they do not say. Whoever opens the camera again decides whether to try anew. It must never take the source from a watcher that
 //! still has something to say, and never open anything.
 
 use std::time::Duration;

@@ -406,6 +406,16 @@ fn body<T: Serialize>(value: &T) -> Vec<u8> {
     }
 }
 
+/// Bytes that are written at once. serde takes a slice for a sequence and hands it over byte by byte; what postcard makes
+/// of both is the same.
+struct Whole<'a>(&'a [u8]);
+
+impl Serialize for Whole<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
 fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Bad> {
     match postcard::take_from_bytes(bytes) {
         Ok((value, [])) => Ok(value),
@@ -417,7 +427,7 @@ impl<'a> Record<'a> {
     /// Appends the record to `out`; `seed` is the checksum before it, the result the one after.
     pub fn encode(&self, seed: u32, out: &mut Vec<u8>) -> u32 {
         let (kind, body) = match self {
-            Record::Put { key, value } => (KIND_PUT, body(&(key, value))),
+            Record::Put { key, value } => (KIND_PUT, body(&(Whole(key), Whole(value)))),
             Record::Delete { key } => (KIND_DELETE, body(key)),
             Record::PayloadDescriptor {
                 key,

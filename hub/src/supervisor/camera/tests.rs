@@ -282,6 +282,7 @@ fn board() -> (Reporter, watch::Receiver<Cameras>) {
         name: "door".into(),
         kind: "rtsp",
         trouble: None,
+        is_open: false,
         looks: Looks::Opening,
         decoded: Tally::default(),
     };
@@ -581,6 +582,7 @@ async fn two_cameras_are_recorded_at_once() {
         name: name.into(),
         kind: "virtual",
         trouble: None,
+        is_open: false,
         looks: Looks::Opening,
         decoded: Tally::default(),
     };
