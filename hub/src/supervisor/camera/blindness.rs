@@ -14,7 +14,7 @@ const BLIND_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// What was found last, and when; all copies share it.
 #[derive(Clone, Default)]
-pub(super) struct Blindness(Arc<Mutex<Option<(Arc<VideoTrack>, Duration)>>>);
+pub(in crate::supervisor) struct Blindness(Arc<Mutex<Option<(Arc<VideoTrack>, Duration)>>>);
 
 impl Blindness {
     /// No key frame of this stream could be decoded, by now.
