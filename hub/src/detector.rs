@@ -152,6 +152,8 @@ impl<D: Decoder> Detector<D> {
         self.track = track;
         self.motion.restart();
         self.pacer.handle_failed();
+        // What could not be decoded before says nothing of it.
+        self.unseen = Unseen::default();
     }
 
     /// Pictures are missing before the next one.

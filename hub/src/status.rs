@@ -103,7 +103,7 @@ fn to_json(
         },
         // Why the last event was not recorded, or not all of it; null once one is recorded again.
         "not_recorded": not_recorded,
-        // What a camera failed of, for people; null while all are there.
+        // What a camera failed of, for people; null while all are there, or open again.
         "camera_trouble": trouble,
         "cameras": cameras.iter().map(|state| of_camera(state, core)).collect::<Vec<_>>(),
         "connected": link.connected,
@@ -203,7 +203,8 @@ fn camera_text(camera: &Value) -> String {
 
 /// What a camera does, for people.
 pub(crate) fn doing(camera: &Value) -> String {
-    let doing = if !camera["trouble"].is_null() {
+    let failed_of = camera["trouble"].as_str();
+    let doing = if failed_of.is_some() && camera["open"] != true {
         "not there"
     } else if camera["recording"] == true {
         "recording"
@@ -221,6 +222,11 @@ pub(crate) fn doing(camera: &Value) -> String {
         _ => "motion is looked for in every picture",
     };
     let mut text = format!("{doing}; {detection}");
+    if let Some(trouble) = failed_of.filter(|_| camera["open"] == true) {
+        text.push_str(&format!(
+            "; opened again a moment ago, before that: {trouble}"
+        ));
+    }
     if let Some(events) = camera["events"].as_u64() {
         text.push_str(&format!("; {events} events since it was opened"));
     }
@@ -455,6 +461,17 @@ mod tests {
         ] {
             let mut camera = camera_state("gate", Looks::No);
             camera.trouble = Some(error(kind));
+            // Opened again, it is recorded, and has yet to show that it stays.
+            let status = to_json(&core, &link, std::slice::from_ref(&camera), 0);
+            assert_eq!(status["cameras"][0]["open"], true);
+            assert_eq!(status["not_recorded"], "disk_full");
+            assert!(status["camera_trouble"].is_null());
+            let text = to_text(&status);
+            assert!(
+                text.contains("/clip.mp4") && !text.contains("not there"),
+                "{text}"
+            );
+            camera.is_open = false;
             let status = to_json(&core, &link, &[camera], 0);
             assert_eq!(status["cameras"][0]["next"], next);
             assert_eq!(status["not_recorded"], CAMERA_FAILED);

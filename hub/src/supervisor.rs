@@ -184,8 +184,7 @@ async fn run_once(
     while let Ok(notice) = parts.thread.notices.try_recv() {
         tell(format, &notice);
     }
-    // An answer that is lost was a panic, and was told.
-    let _told = tell_flaws(format, &config).await;
+    tell_flaws(format, &config);
     format.line(&serde_json::json!({"event": "ready"}), "the hub is ready");
     if let Some(traffic) = config.traffic {
         aside(Urgency::Info, &traffic.cost().to_text());
@@ -395,8 +394,7 @@ async fn watch_over(
                 };
                 aside_about(urgency, &text, &json);
                 if reloaded.is_ok() {
-                    // Nobody waits for it: a disk that does not answer must not keep the watchdog waiting.
-                    drop(tell_flaws(format, &reloader.current().borrow().config));
+                    tell_flaws_aside(format, &reloader.current().borrow().config);
                 }
             },
             changed = wishes.changed() => if changed.is_err() {
@@ -531,17 +529,29 @@ async fn follow_invites(services: Arc<Services>) {
 }
 
 /// Says what the configuration names that cannot be used, as `check-config` does. The hub goes on without it:
-/// everything else is recorded, and what is put right later is found. Files are looked at, so not on a thread that others
-/// need.
-fn tell_flaws(format: Format, config: &Config) -> tokio::task::JoinHandle<()> {
+/// everything else is recorded, and what is put right later is found.
+fn tell_flaws(format: Format, config: &Config) {
+    for flaw in preflight::look(config, Looker::Hub) {
+        let json = flaw.to_json();
+        format.line(&json, "");
+        aside_about(Urgency::Warning, &flaw.to_string(), &json);
+    }
+}
+
+/// The same while the hub runs. Nobody waits for it, at the end of the process either: a disk that does not answer, and
+/// holds what the configuration names, must keep neither the watchdog waiting nor whoever stops the hub.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "Whoever joined this thread would wait for the disk."
+)]
+fn tell_flaws_aside(format: Format, config: &Config) {
     let config = config.clone();
-    tokio::task::spawn_blocking(move || {
-        for flaw in preflight::look(&config, Looker::Hub) {
-            let json = flaw.to_json();
-            format.line(&json, "");
-            aside_about(Urgency::Warning, &flaw.to_string(), &json);
-        }
-    })
+    let told = std::thread::Builder::new()
+        .name("flaws".to_owned())
+        .spawn(move || tell_flaws(format, &config));
+    if let Err(error) = told {
+        tracing::warn!(%error, "the system gives no thread to look at what the configuration names");
+    }
 }
 
 /// Whether no camera has failed.
@@ -567,9 +577,9 @@ fn tell_cameras(format: Format, before: &Cameras, now: &Cameras) {
 fn changed_cameras<'c>(before: &Cameras, now: &'c Cameras) -> Vec<&'c CameraState> {
     let kind = |state: &CameraState| state.trouble.as_ref().map(CameraError::kind);
     let mut changed = Vec::new();
-    for (index, now) in now.iter().enumerate() {
-        // One that took another's place was in no trouble.
-        let before = before.get(index).filter(|before| before.name == now.name);
+    for now in now {
+        // Wherever it stood. One that is new was in no trouble.
+        let before = before.iter().find(|before| before.name == now.name);
         if before.and_then(kind) != kind(now) {
             changed.push(now);
         }

@@ -606,7 +606,7 @@ mod tests {
         }
         books.events.get_mut(&5).unwrap().made_room = true;
         assert!(!books.may_drop(DropReason::Budget));
-        assert!(books.judge(&[gone.clone()]).is_err());
+        assert!(books.judge(std::slice::from_ref(&gone)).is_err());
         books.filled = true;
         assert!(books.may_drop(DropReason::Budget));
         assert!(!books.may_drop(DropReason::Damaged));

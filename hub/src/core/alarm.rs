@@ -25,7 +25,8 @@ const AWAY_AFTER: Duration = Duration::from_secs(15);
 /// The same camera is said to be away again at the earliest after so long: one that reboots in two steps is said to be
 /// away for a moment, and must not keep a real outage back.
 const AWAY_AGAIN_AFTER: Duration = Duration::from_secs(60);
-/// Each time that it comes back within twice the pause before, the next pause is twice as long, up to this.
+/// As long as it is said to be away more often than once in twice this time, each such pause is twice as long as the one
+/// before, up to this.
 const AWAY_AGAIN_AFTER_MAX: Duration = Duration::from_secs(10 * 60);
 /// A storage that is still full, or full again, is said to be at the earliest after so long: what a phone that is
 /// away is told uses what is held back for epochs.
@@ -64,7 +65,7 @@ struct CameraAlarm {
 
 impl CameraAlarm {
     fn say(&mut self, ran: Duration) {
-        let comes_and_goes = is_too_soon(self.said_at, ran, 2 * self.pause);
+        let comes_and_goes = is_too_soon(self.said_at, ran, 2 * AWAY_AGAIN_AFTER_MAX);
         self.pause = match comes_and_goes {
             true => (2 * self.pause).min(AWAY_AGAIN_AFTER_MAX),
             false => AWAY_AGAIN_AFTER,
@@ -397,17 +398,21 @@ mod tests {
 
     #[test]
     fn a_camera_that_comes_and_goes_is_said_again_only_after_a_while() {
-        let mut alarms = Alarms::default();
-        let mut said = Vec::new();
-        // An hour of half a minute away and half a minute there.
-        for minute in 0..60 {
-            alarms.camera(DOOR, AWAY, seconds(60 * minute), 7);
-            alarms.look(seconds(60 * minute + 15));
-            alarms.camera(DOOR, Presence::There, seconds(60 * minute + 30), 9);
-            said.extend(owed(&mut alarms));
+        // An hour of half a minute away and some time there: after 1, 2, 4 and 8 minutes, and then every ten, or when
+        // it is away the next time.
+        for (period, times) in [(60, 9), (150, 8)] {
+            let mut alarms = Alarms::default();
+            let mut said = Vec::new();
+            for away in (0..3_600).step_by(period) {
+                let away = away as u64;
+                alarms.camera(DOOR, AWAY, seconds(away), 7);
+                alarms.look(seconds(away + 15));
+                alarms.camera(DOOR, Presence::There, seconds(away + 30), 9);
+                said.extend(owed(&mut alarms));
+            }
+            assert_eq!(said.len(), 2 * times, "{said:?}");
         }
-        // After 1, 2, 4 and 8 minutes, and then every ten.
-        assert_eq!(said.len(), 2 * 9, "{said:?}");
+        let mut alarms = Alarms::default();
         // Nothing is said of one that is there again at once.
         alarms.camera(DOOR, AWAY, seconds(9_000), 7);
         alarms.camera(DOOR, Presence::There, seconds(9_005), 9);

@@ -291,9 +291,11 @@ fn live<C: Clock + Clone + 'static>(
     };
     let told_blind = {
         let (reporter, name, blind) = (reporter.clone(), name.to_owned(), blind.clone());
-        let (video, clock) = (Arc::clone(&tracks.video), clock.clone());
-        move || {
-            blind.note(Arc::clone(&video), clock.now());
+        let clock = clock.clone();
+        move |video| {
+            if let Some(video) = video {
+                blind.note(video, clock.now());
+            }
             reporter.set_undecodable(&name, NO_KEY_FRAME);
         }
     };
@@ -392,14 +394,13 @@ impl<C: Clock + Clone + 'static> Keeper<C> {
                     Over::Failed(CameraError::Broken { camera })
                 }
             };
+            self.reporter.set_open(false);
             let failure = match over {
                 Over::Stopped | Over::Finished => return Ok(()),
                 Over::Failed(error) => Some(error),
                 Over::Private => None,
             };
-            let held = self.input.close();
-            self.reporter.set_open(false);
-            let Some(held) = held else {
+            let Some(held) = self.input.close() else {
                 return Ok(());
             };
             // A whole pass is as good as a long time.

@@ -6,6 +6,7 @@
 //! their place in the configuration. Each keeper has a caster beside it, which ends with it, and the journal is told
 //! what the cameras are now before anybody has a new one. It must never have two keepers for one place.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -14,7 +15,7 @@ use tokio::task::{JoinError, JoinSet};
 use super::camera::{CameraState, Cameras, Eventing, Input, Keeper, Looks, Reporter};
 use super::{Current, dice};
 use crate::camera::pauses::Pauses;
-use crate::camera::{FileCamera, SourceConfig, TokioClock};
+use crate::camera::{CameraError, FileCamera, SourceConfig, TokioClock};
 use crate::config::{CameraConfig, Config};
 use crate::core::{CameraNumber, Detections};
 use crate::exit::{Code, Failure};
@@ -225,10 +226,16 @@ impl Crew {
         }
         self.tell(&config).await?;
         let stays = |index: usize| stays.get(index) == Some(&true);
-        let posts = &self.posts;
-        let is_same = |index: usize, camera: &CameraConfig| {
-            let post = posts.get(index);
-            post.is_some_and(|post| post.camera == *camera)
+        // One that was away is so, whatever of it was corrected and wherever it stands, until its pictures prove that it
+        // is not.
+        let failed: BTreeMap<String, CameraError> = {
+            let board = self.board.borrow();
+            let failed = |state: &CameraState| Some((state.name.clone(), state.trouble.clone()?));
+            board.iter().filter_map(failed).collect()
+        };
+        let renewed = |camera: &CameraConfig| CameraState {
+            trouble: failed.get(&camera.name).cloned(),
+            ..unopened(camera, &self.tallies)
         };
         self.board.send_modify(|board| {
             board.truncate(wanted.len());
@@ -238,15 +245,8 @@ impl Crew {
                 .filter(|(index, _)| !stays(*index))
             {
                 match board.get_mut(index) {
-                    Some(state) => {
-                        let trouble = state.trouble.take();
-                        *state = CameraState {
-                            // That it is away is as true as it was.
-                            trouble: trouble.filter(|_| is_same(index, camera)),
-                            ..unopened(camera, &self.tallies)
-                        };
-                    }
-                    None => board.push(unopened(camera, &self.tallies)),
+                    Some(state) => *state = renewed(camera),
+                    None => board.push(renewed(camera)),
                 }
             }
         });
@@ -353,6 +353,7 @@ mod tests {
         let (board, told) = watch::channel(unopened.collect());
         let inputs = open_cameras(&first, &clock, false).unwrap();
         let (current, board) = (change.subscribe(), Arc::new(board));
+        let board_of_all = Arc::clone(&board);
         let parts = (sealer.clone(), Outlets::default());
         let board = (board, tallies.clone());
         let crew = Crew::start(current, inputs, board, parts, clock);
@@ -365,11 +366,17 @@ mod tests {
         .await;
 
         // The same file, read again: the gate is tried at once, and as little there as before.
+        // The door has shown a picture since it failed, and is not disturbed.
+        board_of_all.send_modify(|board| {
+            board[0].trouble = board[1].trouble.clone();
+            board[0].is_open = true;
+        });
         let mut seen = told.clone();
         seen.mark_unchanged();
         change.send_modify(|_same| ());
         seen.changed().await.unwrap();
-        assert!(seen.borrow()[1].trouble.is_some());
+        assert!(seen.borrow()[1].trouble.is_some() && seen.borrow()[0].is_open);
+        board_of_all.send_modify(|board| board[0].trouble = None);
 
         // The gate is corrected, the yard has another name, and there is one more.
         let cameras = ["door", "gate", "garden", "roof"].map(|name| mute(place, name));
@@ -388,7 +395,11 @@ mod tests {
             .map(|camera| camera.name.clone())
             .collect();
         assert_eq!(names, ["door", "gate", "garden", "roof"]);
-        assert!(told.borrow().iter().all(|camera| camera.trouble.is_none()));
+        let mut names_in_trouble = told.borrow().clone();
+        names_in_trouble.retain(|camera| camera.trouble.is_some());
+        let names_in_trouble = names_in_trouble.iter().map(|camera| camera.name.as_str());
+        // It has shown nothing yet.
+        assert_eq!(names_in_trouble.collect::<Vec<_>>(), ["gate"]);
         assert_eq!((starts(place, "door"), starts(place, "yard")), (1, 1));
 
         // All but the first go.

@@ -4,18 +4,20 @@
 //! what they do not say. Whoever opens the camera again decides whether to try anew. It must never take the source from a watcher that
 //! still has something to say, and never open anything.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Sight, Watcher};
 use crate::camera::{
-    Camera, CameraEvent, Clock, LiveCamera, NextEvent, SourceItem, Windows, WindowsConfig,
+    Camera, CameraEvent, Clock, LiveCamera, NextEvent, SourceItem, VideoTrack, Windows,
+    WindowsConfig,
 };
 
 /// A [`Watcher`] for as long as there is anything to see, and [`Windows`] afterwards.
 pub struct WatchedOrTimed<C> {
     state: State<C>,
     windows: WindowsConfig,
-    report: Box<dyn FnMut() + Send>,
+    report: Box<dyn FnMut(Option<Arc<VideoTrack>>) + Send>,
 }
 
 enum State<C> {
@@ -27,11 +29,11 @@ enum State<C> {
 }
 
 impl<C: Clock + Clone + 'static> WatchedOrTimed<C> {
-    /// `windows` are the times of its events once nothing can be seen; `report` is called then.
+    /// `windows` are the times of its events once nothing can be seen; `report` hears then of what.
     pub fn new(
         watcher: Watcher<C>,
         windows: WindowsConfig,
-        report: impl FnMut() + Send + 'static,
+        report: impl FnMut(Option<Arc<VideoTrack>>) + Send + 'static,
     ) -> Self {
         Self {
             state: State::Watched(Box::new(watcher)),
@@ -55,7 +57,8 @@ impl<C: Clock + Clone + 'static> WatchedOrTimed<C> {
             // Without an await in between: whoever drops the future loses no source.
             self.state = match std::mem::replace(&mut self.state, State::Between) {
                 State::Watched(watcher) => {
-                    (self.report)();
+                    let blind = watcher.tracks.as_ref();
+                    (self.report)(blind.map(|tracks| Arc::clone(&tracks.video)));
                     let held = watcher.held();
                     State::Timed(Box::new(watcher.into_windows(self.windows)), held)
                 }

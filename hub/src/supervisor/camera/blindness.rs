@@ -12,22 +12,28 @@ use crate::camera::VideoTrack;
 /// For so long a stream counts as undecodable that was found to be; what was in its way may be over.
 const BLIND_FOR: Duration = Duration::from_secs(60 * 60);
 
-/// What was found last, and when; all copies share it.
+/// What was found last; all copies share it.
 #[derive(Clone, Default)]
-pub(in crate::supervisor) struct Blindness(Arc<Mutex<Option<(Arc<VideoTrack>, Duration)>>>);
+pub(in crate::supervisor) struct Blindness(Arc<Mutex<Option<Found>>>);
+
+struct Found {
+    video: Arc<VideoTrack>,
+    at: Duration,
+}
 
 impl Blindness {
     /// No key frame of this stream could be decoded, by now.
     pub(super) fn note(&self, video: Arc<VideoTrack>, now: Duration) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((video, now));
+        let found = Found { video, at: now };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
     }
 
     /// Whether that was found of such a stream a while ago.
     pub(super) fn is_known(&self, video: &VideoTrack, now: Duration) -> bool {
         let found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        found.as_ref().is_some_and(|(blind, since)| {
-            **blind == *video && now.saturating_sub(*since) < BLIND_FOR
-        })
+        found
+            .as_ref()
+            .is_some_and(|found| *found.video == *video && now.saturating_sub(found.at) < BLIND_FOR)
     }
 }
 

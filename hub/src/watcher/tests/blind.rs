@@ -45,7 +45,13 @@ async fn where_no_key_frame_can_be_decoded_for_a_while_events_go_by_the_clock() 
     rig.watcher.source = Box::new(Rest(items.collect::<Vec<_>>().into_iter()));
     let reports = Arc::new(AtomicU32::new(0));
     let count = Arc::clone(&reports);
-    let report = move || {
+    let looked_at = rig
+        .watcher
+        .tracks
+        .as_ref()
+        .map(|tracks| Arc::clone(&tracks.video));
+    let report = move |video| {
+        assert_eq!(video, looked_at);
         count.fetch_add(1, Ordering::SeqCst);
     };
     let windows = WindowsConfig {
