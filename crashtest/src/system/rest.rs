@@ -177,11 +177,15 @@ impl System {
         None
     }
 
+    /// All three run, one more event is recorded and arrives, and nothing is un-acked.
+    ///
+    /// # Errors
+    /// It does not come to rest.
     #[expect(
         clippy::disallowed_methods,
         reason = "The harness waits for real programs on a real clock."
     )]
-    fn come_to_rest(&mut self) -> Outcome<()> {
+    pub(crate) fn come_to_rest(&mut self) -> Outcome<()> {
         if self.running.contains_key(&Role::Hub) {
             self.stop(Role::Hub)?;
         }

@@ -30,11 +30,14 @@ pub(super) fn motion(system: &mut System) -> Outcome<Ends> {
     system.stop(Role::Hub)?;
     system.setup.clip = short_clip();
     system.setup.camera_extra.clear();
-    let ends = system.settle()?;
-    // Both lines have had the time that the videos took, and more: all of them are attached at once.
+    // Both lines have the time that the videos take, and more: all of them are attached at once. The phone is asked before
+    // the end, which opens its directory here and so leaves a start of which the phone's own notes say nothing.
+    system.come_to_rest().map_err(Trouble::apart)?;
+    system.stop(Role::App)?;
     for (channel, word) in SAID {
         judge(system, channel, word)?;
     }
+    let ends = system.settle()?;
     Ok(Ends {
         seen: system.found(),
         ..ends
