@@ -19,7 +19,7 @@
 //!   cool-down keeps a tree in the wind from filling the disk.
 //! - What one event holds is not told again by the next, but for the pictures since the newest key frame.
 //! - In **quiet hours** none begins; one that runs goes on.
-//! - The **picture** that is sent for it is the best of its first half second ([`PICTURE_WAIT`]).
+//! - The **picture** that is sent for it is the best of its first 300 ms ([`PICTURE_WAIT`]).
 //!
 //! After each `handle_*` call the caller takes every effect ([`EventMachine::poll_effect`]), and calls
 //! [`EventMachine::handle_timeout`] no later than at [`EventMachine::poll_timeout`].
@@ -40,8 +40,9 @@ pub use settings::{
     POST_ROLL_SECONDS, PRE_ROLL_SECONDS, RING_BYTES,
 };
 
-/// How long a better picture is waited for. A thumbnail must be at the phone within a second.
-pub const PICTURE_WAIT: Duration = Duration::from_millis(500);
+/// How long a better picture is waited for, once motion is found. A thumbnail must be at the phone within a second of
+/// the motion's beginning, of which half is gone by then, and the clip's first pictures right behind it.
+pub const PICTURE_WAIT: Duration = Duration::from_millis(300);
 
 /// How long a key frame is waited for at the longest length. A camera that has none for so long is cut
 /// between two others.

@@ -361,7 +361,7 @@ fn the_ring_keeps_to_its_bytes_and_a_group_that_is_too_large_is_given_up_whole()
 }
 
 #[test]
-fn the_picture_is_the_best_of_the_first_half_second_and_sent_once() {
+fn the_picture_is_the_best_of_the_first_moments_and_sent_once() {
     let mut rig = Rig::new(EventValues::default());
     rig.run(seconds(1), Scene::Still);
     let began = rig.now;
@@ -370,8 +370,8 @@ fn the_picture_is_the_best_of_the_first_half_second_and_sent_once() {
         (0, 5, 1, 0),
         (100, 4, 1, 0),
         (200, 9, 2, 0),
-        (499, 9, 2, 0),
-        (500, 50, 2, 1),
+        (299, 9, 2, 0),
+        (300, 50, 2, 1),
         (900, 99, 2, 1),
     ];
     for (after, score, kept, sent) in table {

@@ -69,9 +69,8 @@ impl Caster {
     }
 
     async fn cast(&mut self, piece: CastPiece) -> Result<(), SealerError> {
-        let begins = piece.start.is_some();
         let mut viewers = self.viewers();
-        viewers.retain(|(line, session)| self.outlets.wants(*line, *session, begins));
+        viewers.retain(|(line, _)| self.outlets.is_attached(*line));
         if viewers.is_empty() {
             return Ok(());
         }
@@ -102,7 +101,7 @@ impl Caster {
     }
 }
 
-/// Seals one piece for each viewer, on the journal's thread.
+/// Seals one piece for each viewer, on the journal's thread: here all pieces before it have been judged.
 fn seal(
     core: &mut Core,
     now_unix_ms: u64,
@@ -110,21 +109,84 @@ fn seal(
     outlets: &Outlets,
 ) -> Result<(), CoreError> {
     for (line, session) in viewers {
-        match core.seal_live(*line, *session, piece.as_live(), now_unix_ms) {
-            Ok(Some(frame)) => {
-                let outgoing = Outgoing {
-                    session: *session,
-                    begins_group: piece.start.is_some(),
-                    frame,
-                };
-                outlets.put(*line, outgoing);
-            }
-            Ok(None) => outlets.give_up(*line),
-            Err(error) => {
-                outlets.give_up(*line);
-                return Err(error);
-            }
-        }
+        outlets.put(*line, (*session, piece.start.is_some()), || {
+            core.seal_live(*line, *session, piece.as_live(), now_unix_ms)
+        })?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use journal::ids::{Channel, LiveId};
+    use journal::message::{LiveStart, LiveWish};
+    use journal::{Follower, Session};
+
+    use super::super::cast;
+    use super::*;
+    use crate::core::Verdict;
+    use crate::core::tests::world::{HandClock, NOW_MS, World};
+    use crate::sealer;
+
+    fn piece(begins_group: bool, ends_fragment: bool) -> CastPiece {
+        let start = LiveStart {
+            mime: "video/mp4".into(),
+            init: vec![1],
+        };
+        CastPiece {
+            start: begins_group.then_some(start),
+            captured_unix_ms: 7,
+            ends_fragment,
+            bytes: Bytes::from_static(b"a part of a fragment"),
+        }
+    }
+
+    /// A key frame of several pieces comes faster than the journal's thread, which syncs, can seal the first. If the
+    /// second were left out because the first is not there yet, the phone would play the end of a fragment behind its
+    /// beginning.
+    #[tokio::test]
+    async fn all_pieces_of_a_group_go_out_however_late_the_first_is_sealed() {
+        let (mut core, mut phone) = World::paired().split();
+        let line = Line::of(phone.line.pairing, Channel::Livestream);
+        let wish = LiveWish {
+            id: LiveId([7; 16]),
+            camera: "door".into(),
+        };
+        let mut txn = phone.journal().begin();
+        let mut viewer = Session::<Follower>::new(line);
+        viewer.send_watch(&mut txn, &wish).unwrap();
+        drop(txn.commit(()).unwrap());
+        assert_eq!(phone.send(&mut core, line, NOW_MS), [Verdict::Taken]);
+
+        let (sealer, _thread) = sealer::start(core, HandClock::default()).unwrap();
+        let outlets = Outlets::default();
+        let mut outlet = outlets.attach(line);
+        let (_tap, mut caster) = cast("door".into(), true, &sealer, outlets);
+        let (go_on, held) = std::sync::mpsc::channel::<()>();
+        let busy = sealer.hand_over(move |_core, _now| {
+            // Dropped is as good.
+            let _ = held.recv();
+            Ok(())
+        });
+        let mut busy = busy.await.unwrap();
+        // The middle of a group, which nobody can use, and one whole.
+        caster.cast(piece(false, true)).await.unwrap();
+        for (begins, ends) in [(true, false), (false, false), (false, true)] {
+            caster.cast(piece(begins, ends)).await.unwrap();
+        }
+        drop(go_on);
+        busy.answer().await.unwrap();
+        while !caster.flying.is_empty() {
+            caster.land().await.unwrap();
+        }
+        drop(caster);
+        let mut begins = Vec::new();
+        while begins.len() < 3 {
+            let patience = std::time::Duration::from_secs(20);
+            let next = tokio::time::timeout(patience, outlet.next()).await;
+            begins.push(next.unwrap().unwrap().begins_group);
+        }
+        assert_eq!(begins, [true, false, false]);
+    }
 }

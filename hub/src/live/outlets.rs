@@ -1,7 +1,8 @@
 //! Where sealed frames wait for the uplink: a short queue for each phone that watches.
 //!
 //! A queue that is full costs the rest of its group of pictures, for what comes too late is not worth waiting for.
-//! This room must never hold more than its bound, and never let one phone's queue hold up another's.
+//! This room must never hold more than its bound, never let one phone's queue hold up another's, and never leave out
+//! the middle of a group and go on with its end.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -58,9 +59,52 @@ impl Outlets {
         Outlet { frames: waiting }
     }
 
-    /// Whether a frame of this session would be of any use: it is better not sealed otherwise. A session begins with
-    /// a group of its own.
-    pub fn wants(&self, line: Line, session: u64, begins_group: bool) -> bool {
+    /// Whether somebody takes frames of this line. That alone says nothing about the next one: only [`Self::put`] does,
+    /// because frames that are still to be sealed change what is wanted behind them.
+    pub fn is_attached(&self, line: Line) -> bool {
+        let queues = self.queues();
+        queues
+            .get(&line)
+            .is_some_and(|queue| !queue.frames.is_closed())
+    }
+
+    /// Has a frame sealed and hands it over, if it is of any use; a session begins with a group of its own. What is not
+    /// sealed, or finds no room, costs the rest of its group. To be called in the order of the frames: one that is left
+    /// out here gets no number, so nobody would miss it in the middle of a group.
+    ///
+    /// # Errors
+    /// What `seal` answers.
+    pub fn put<E>(
+        &self,
+        line: Line,
+        (session, begins_group): (u64, bool),
+        seal: impl FnOnce() -> Result<Option<Live<Envelope>>, E>,
+    ) -> Result<(), E> {
+        if !self.wants(line, session, begins_group) {
+            return Ok(());
+        }
+        match seal() {
+            Ok(Some(frame)) => {
+                let outgoing = Outgoing {
+                    session,
+                    begins_group,
+                    frame,
+                };
+                self.hand_over(line, outgoing);
+                Ok(())
+            }
+            Ok(None) => {
+                self.give_up(line);
+                Ok(())
+            }
+            Err(error) => {
+                self.give_up(line);
+                Err(error)
+            }
+        }
+    }
+
+    fn wants(&self, line: Line, session: u64, begins_group: bool) -> bool {
         let queues = self.queues();
         let queue = queues.get(&line);
         queue.is_some_and(|queue| {
@@ -69,8 +113,7 @@ impl Outlets {
         })
     }
 
-    /// Hands a frame over, or gives the rest of its group up.
-    pub fn put(&self, line: Line, outgoing: Outgoing) {
+    fn hand_over(&self, line: Line, outgoing: Outgoing) {
         let mut queues = self.queues();
         if let Some(queue) = queues.get_mut(&line) {
             let goes_on = !queue.gives_up && queue.session == outgoing.session;
@@ -80,8 +123,7 @@ impl Outlets {
         }
     }
 
-    /// What could not be sealed leaves a hole: the rest of its group is of no use.
-    pub fn give_up(&self, line: Line) {
+    fn give_up(&self, line: Line) {
         if let Some(queue) = self.queues().get_mut(&line) {
             queue.gives_up = true;
         }

@@ -1,4 +1,4 @@
-//! A clip lets the picture of its event go first, which comes half a second later.
+//! A clip lets the picture of its event go first, which comes a moment later.
 //!
 //! A notification is durable before anything of the clip is, and its picture soon after: so the notification says that
 //! a picture will come. It is pure: heads and times go in. This room must never hold a clip for longer than
