@@ -5,12 +5,12 @@
 //! never show one without its time.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use journal::ids::PairingId;
-use journal::message::LiveEnd;
+use journal::message::{LiveEnd, LiveStart};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
@@ -125,6 +125,17 @@ pub(crate) struct Viewer {
     events: mpsc::Sender<Waiting>,
     /// For the bytes of fragments.
     room: Arc<Semaphore>,
+    /// It outlives whoever serves it on one connection.
+    showing: Arc<Mutex<Showing>>,
+}
+
+/// What a viewer is owed between two fragments.
+#[derive(Debug, Default)]
+struct Showing {
+    /// What a player needs, for as long as there was no room for it.
+    start: Option<LiveStart>,
+    /// A fragment was left out: what follows in its group is of no use.
+    is_behind: bool,
 }
 
 /// Something that waits for a viewer, with the room that it takes.
@@ -136,8 +147,50 @@ impl Viewer {
         self.number
     }
 
+    /// Shows all of it, in order. A fragment for which there is no room costs the rest of its group.
+    pub(crate) fn show_all(&self, out: Vec<LiveOut>, received_unix_ms: u64) {
+        // Whoever panicked in here has left two plain values.
+        let mut showing = self.showing.lock().unwrap_or_else(PoisonError::into_inner);
+        for one in out {
+            if let LiveOut::Start(start) = one {
+                // Whoever misses it can show nothing that follows.
+                showing.start = Some(start);
+                self.show_start(&mut showing, received_unix_ms);
+                continue;
+            }
+            if let LiveOut::Fragment { begins_group, .. } = &one {
+                if showing.is_behind {
+                    if !begins_group || !self.has_room() {
+                        continue;
+                    }
+                    showing.is_behind = false;
+                    let _told = self.show(LiveOut::Gap { frames: 1 }, received_unix_ms);
+                }
+                if !self.show_start(&mut showing, received_unix_ms) {
+                    showing.is_behind = true;
+                    continue;
+                }
+            }
+            if !self.show(one, received_unix_ms) {
+                tracing::debug!("a viewer is too slow; pictures are left out");
+                showing.is_behind = true;
+            }
+        }
+    }
+
+    /// Shows what a player needs, if that is owed. False if it still is.
+    fn show_start(&self, showing: &mut Showing, received_unix_ms: u64) -> bool {
+        let Some(start) = &showing.start else {
+            return true;
+        };
+        if self.show(LiveOut::Start(start.clone()), received_unix_ms) {
+            showing.start = None;
+        }
+        showing.start.is_none()
+    }
+
     /// Shows something. False if there was no room for it; there always is for the first end.
-    pub(crate) fn show(&self, out: LiveOut, received_unix_ms: u64) -> bool {
+    fn show(&self, out: LiveOut, received_unix_ms: u64) -> bool {
         let mut room = None;
         match &out {
             LiveOut::Fragment { bytes, .. } => {
@@ -176,7 +229,7 @@ impl Viewer {
     }
 
     /// Whether there is room for another fragment.
-    pub(crate) fn has_room(&self) -> bool {
+    fn has_room(&self) -> bool {
         self.events.capacity() > WORDS_MAX
     }
 
@@ -218,6 +271,7 @@ impl Viewers {
                 wants: true,
                 events,
                 room: Arc::new(Semaphore::new(WAITING_BYTES_MAX)),
+                showing: Arc::default(),
             };
             viewers.insert(pairing, viewer);
             true
@@ -376,6 +430,51 @@ mod tests {
         assert_eq!(view.next().await, None);
         assert!(viewers.of(HUB).is_none());
         drop(viewers.add(HUB, "").unwrap());
+    }
+
+    /// A connection may end between any two things that are shown: whoever serves the viewer on the next one knows what
+    /// is owed.
+    #[tokio::test]
+    async fn what_a_player_needs_is_owed_until_there_is_room_for_it() {
+        let viewers = Arc::new(Viewers::default());
+        let mut view = viewers.add(HUB, "door").unwrap();
+        let fragment = |begins_group| LiveOut::Fragment {
+            bytes: vec![1],
+            begins_group,
+            captured_unix_ms: 4,
+        };
+        let start = || {
+            LiveOut::Start(LiveStart {
+                mime: "video/mp4".into(),
+                init: vec![9],
+            })
+        };
+        let viewer = viewers.of(HUB).unwrap();
+        let words = vec![LiveOut::Interrupted; WAITING_MAX];
+        viewer.show_all(words, 5);
+        viewer.show_all(vec![start(), fragment(true)], 5);
+        drop(viewer);
+        for _ in 0..WAITING_MAX - 1 {
+            assert_eq!(view.next().await, Some(LiveEvent::Interrupted));
+        }
+        // The rest of the group is of no use; the next one brings what was owed before it.
+        let viewer = viewers.of(HUB).unwrap();
+        viewer.show_all(vec![fragment(false), fragment(true)], 6);
+        let next = [view.next().await, view.next().await, view.next().await];
+        assert!(
+            matches!(
+                next,
+                [
+                    Some(LiveEvent::Gap { frames: 1 }),
+                    Some(LiveEvent::Start { .. }),
+                    Some(LiveEvent::Media {
+                        begins_group: true,
+                        ..
+                    })
+                ]
+            ),
+            "{next:?}"
+        );
     }
 
     /// Whatever a viewer has not taken, it hears that it is over.

@@ -102,7 +102,8 @@ pub(super) struct View {
 }
 
 impl View {
-    fn say(&mut self, out: LiveOut) {
+    /// False if nobody takes what there is: the rest of the group is given up.
+    fn say(&mut self, out: LiveOut) -> bool {
         let held: usize = self.out.iter().map(LiveOut::bytes).sum();
         if self.out.len() >= OUT_MAX || held + out.bytes() > OUT_BYTES_MAX {
             // Nobody takes them. What is shown next begins a group, and brings what a player needs.
@@ -117,11 +118,23 @@ impl View {
             self.out.push_back(LiveOut::Gap { frames: 1 });
             self.assembly.break_off();
             self.assembly.start = None;
-            if matches!(out, LiveOut::Fragment { .. }) {
+            if !matches!(out, LiveOut::Fragment { .. }) {
+                self.out.push_back(out);
+            }
+            return false;
+        }
+        self.out.push_back(out);
+        true
+    }
+
+    /// What one part brings.
+    fn take(&mut self, part: LivePart) {
+        for out in self.assembly.take(part) {
+            if !self.say(out) {
+                // What is behind it begins nothing.
                 return;
             }
         }
-        self.out.push_back(out);
     }
 
     /// What the hub said, or a Commit did, about it.
@@ -172,7 +185,9 @@ impl View {
 /// Parts of a fragment, until it is whole.
 #[derive(Default)]
 struct Assembly {
-    /// The last number that came.
+    /// Of which session.
+    session: u64,
+    /// The last number of it that came.
     last: u64,
     /// Everything since the last beginning of a group is here.
     is_whole: bool,
@@ -185,6 +200,13 @@ struct Assembly {
 impl Assembly {
     fn take(&mut self, part: LivePart) -> Vec<LiveOut> {
         let mut out = Vec::new();
+        if self.session != part.session {
+            // Its numbers begin anew.
+            *self = Self {
+                session: part.session,
+                ..Self::default()
+            };
+        }
         let missing = part.number.saturating_sub(self.last + 1);
         self.last = part.number;
         if missing > 0 {
@@ -367,11 +389,7 @@ impl Core {
         };
         for frame in frames {
             match follow.session.open_live(&mut self.journal, &frame)? {
-                LiveArrival::Part(part) => {
-                    for out in view.assembly.take(part) {
-                        view.say(out);
-                    }
-                }
+                LiveArrival::Part(part) => view.take(part),
                 LiveArrival::Early if view.stage == Stage::Over => {}
                 LiveArrival::Early => early.push(frame),
                 LiveArrival::Refused(why) => {
@@ -516,23 +534,29 @@ mod tests {
         }
     }
 
-    fn take(view: &mut View, part: LivePart) {
-        for out in view.assembly.take(part) {
-            view.say(out);
-        }
+    /// A session whose beginning was heard, and not noted here: its numbers say nothing about the one before.
+    #[test]
+    fn numbers_begin_anew_with_a_session() {
+        let mut assembly = Assembly::default();
+        assert_eq!(assembly.take(part(1, true, false)).len(), 1);
+        let other = LivePart {
+            session: 2,
+            ..part(2, false, true)
+        };
+        assert_eq!(assembly.take(other), [LiveOut::Gap { frames: 1 }]);
     }
 
     /// Whoever takes nothing loses pictures: those that come then begin a group, behind what a player needs.
     #[test]
     fn what_nobody_takes_is_bounded_and_leaves_no_picture_behind_a_hole() {
         let mut view = view();
-        take(&mut view, part(1, true, true));
+        view.take(part(1, true, true));
         let count = 2 * OUT_MAX as u64;
         for number in 2..count {
-            take(&mut view, part(number, false, true));
+            view.take(part(number, false, true));
             assert!(view.out.len() <= OUT_MAX);
         }
-        take(&mut view, part(count, true, true));
+        view.take(part(count, true, true));
         let shown: Vec<LiveOut> = view.out.drain(..).collect();
         assert!(
             matches!(
@@ -551,6 +575,36 @@ mod tests {
         );
     }
 
+    /// What a part brings goes out whole or not at all.
+    #[test]
+    fn what_there_is_no_room_for_takes_the_fragment_behind_it_along() {
+        let mut view = view();
+        for number in 1..=OUT_MAX as u64 - 1 {
+            view.take(part(number, number == 1, true));
+        }
+        assert_eq!(view.out.len(), OUT_MAX);
+        // A hole, what a player needs, and a fragment; there is no room for the first of them.
+        view.take(part(OUT_MAX as u64 + 1, true, true));
+        let said = view
+            .out
+            .iter()
+            .all(|out| matches!(out, LiveOut::Gap { .. }));
+        assert!(said && !view.out.is_empty(), "{:?}", view.out);
+        view.take(part(OUT_MAX as u64 + 2, false, true));
+        assert!(
+            !view
+                .out
+                .iter()
+                .any(|out| matches!(out, LiveOut::Fragment { .. }))
+        );
+        view.take(part(OUT_MAX as u64 + 3, true, true));
+        let newest: Vec<&LiveOut> = view.out.iter().rev().take(2).collect();
+        assert!(matches!(
+            newest[..],
+            [LiveOut::Fragment { .. }, LiveOut::Start(_)]
+        ));
+    }
+
     #[test]
     fn a_tail_that_was_cut_off_is_said() {
         let ended = |why| {
@@ -562,7 +616,7 @@ mod tests {
             })
         };
         let mut cut = view();
-        take(&mut cut, part(7, true, true));
+        cut.take(part(7, true, true));
         cut.out.clear();
         cut.note(&ended(LiveEnd::Limit), 30);
         let said: Vec<LiveOut> = cut.out.drain(..).collect();

@@ -11,14 +11,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use journal::ids::PairingId;
-use journal::message::LiveStart;
 use relay_client::{ClientError, Deliveries, LiveGroup, LiveGroups};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use wire::Seq;
 
 use crate::app::Shared;
-use crate::core::{LiveNeed, LiveOut};
+use crate::core::LiveNeed;
 use crate::error::AppError;
 use crate::live::{LiveStop, Viewer};
 
@@ -65,10 +64,6 @@ pub(super) struct Lane {
     has_view: bool,
     /// The hub was told that it is enough.
     said_enough: bool,
-    /// What a player needs, for as long as the viewer had no room for it.
-    start: Option<LiveStart>,
-    /// A fragment was left out for the viewer: what follows in its group is of no use.
-    is_behind: bool,
     /// When the core wants to be asked again.
     again_at: Option<Instant>,
 }
@@ -89,8 +84,6 @@ impl Lane {
             is_watching: false,
             has_view: true,
             said_enough: false,
-            start: None,
-            is_behind: false,
             again_at: None,
         }
     }
@@ -140,8 +133,7 @@ impl Lane {
         let said = is_level && !self.said_enough && self.say_enough().await?;
         (self.current, self.next) = (None, None);
         self.early.clear();
-        (self.has_view, self.said_enough, self.is_behind) = (false, false, false);
-        self.start = None;
+        (self.has_view, self.said_enough) = (false, false);
         let pairing = self.pairing;
         self.read(move |core| {
             core.stop_viewing(pairing);
@@ -176,7 +168,6 @@ impl Lane {
                 );
                 let said = said.await.map_err(Trouble::Storage)?.is_some();
                 self.said_enough &= !said;
-                self.start = None;
                 Ok(said)
             }
         }
@@ -272,51 +263,15 @@ impl Lane {
         }
     }
 
-    async fn show(&mut self, viewer: &Viewer) -> Result<(), Trouble> {
-        let (pairing, number) = (self.pairing, viewer.number());
-        let out = self.read(move |core| Ok(core.poll_live(pairing, number)));
-        let out = out.await?;
+    async fn show(&self, viewer: &Viewer) -> Result<(), Trouble> {
+        let (pairing, viewer) = (self.pairing, viewer.clone());
         let now_unix_ms = self.shared.clock.unix_ms();
-        for one in out {
-            let one = match one {
-                // Whoever misses it can show nothing that follows.
-                LiveOut::Start(start) => {
-                    self.start = Some(start);
-                    self.show_start(viewer, now_unix_ms);
-                    continue;
-                }
-                one => one,
-            };
-            if let LiveOut::Fragment { begins_group, .. } = &one {
-                if self.is_behind {
-                    if !begins_group || !viewer.has_room() {
-                        continue;
-                    }
-                    self.is_behind = false;
-                    let _told = viewer.show(LiveOut::Gap { frames: 1 }, now_unix_ms);
-                }
-                if !self.show_start(viewer, now_unix_ms) {
-                    self.is_behind = true;
-                    continue;
-                }
-            }
-            if !viewer.show(one, now_unix_ms) {
-                tracing::debug!("a viewer is too slow; pictures are left out");
-                self.is_behind = true;
-            }
-        }
-        Ok(())
-    }
-
-    /// Shows what a player needs, if that is owed. False if it still is.
-    fn show_start(&mut self, viewer: &Viewer, now_unix_ms: u64) -> bool {
-        let Some(start) = &self.start else {
-            return true;
-        };
-        if viewer.show(LiveOut::Start(start.clone()), now_unix_ms) {
-            self.start = None;
-        }
-        self.start.is_none()
+        // There, so that nothing is lost of what was taken out if the connection, and this with it, ends meanwhile.
+        self.read(move |core| {
+            viewer.show_all(core.poll_live(pairing, viewer.number()), now_unix_ms);
+            Ok(())
+        })
+        .await
     }
 
     async fn read<T: Send + 'static>(

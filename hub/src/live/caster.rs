@@ -10,7 +10,7 @@ use journal::ids::Line;
 use tokio::sync::{mpsc, watch};
 
 use super::Subject;
-use super::outlets::{Outgoing, Outlets};
+use super::outlets::{Outlets, PieceAt};
 use super::stream::{CastPiece, Streams};
 use super::tap::Item;
 use crate::core::{Core, CoreError, LiveBoard};
@@ -28,6 +28,8 @@ pub struct Caster {
     pictures: mpsc::Receiver<Item>,
     streams: Streams,
     flying: VecDeque<Pending<()>>,
+    /// Pieces that were made, sealed or not.
+    made: u64,
 }
 
 impl Caster {
@@ -45,6 +47,7 @@ impl Caster {
             pictures,
             streams: Streams::default(),
             flying: VecDeque::new(),
+            made: 0,
         }
     }
 
@@ -69,6 +72,8 @@ impl Caster {
     }
 
     async fn cast(&mut self, piece: CastPiece) -> Result<(), SealerError> {
+        self.made += 1;
+        let number = self.made;
         let mut viewers = self.viewers();
         viewers.retain(|(line, _)| self.outlets.is_attached(*line));
         if viewers.is_empty() {
@@ -80,7 +85,9 @@ impl Caster {
         let outlets = self.outlets.clone();
         let step = self
             .sealer
-            .hand_over(move |core, now| seal(core, now, (viewers.as_slice(), &piece), &outlets))
+            .hand_over(move |core, now| {
+                seal(core, now, (viewers.as_slice(), number, &piece), &outlets)
+            })
             .await?;
         self.flying.push_back(step);
         Ok(())
@@ -105,29 +112,39 @@ impl Caster {
 fn seal(
     core: &mut Core,
     now_unix_ms: u64,
-    (viewers, piece): (&[(Line, u64)], &CastPiece),
+    (viewers, number, piece): (&[(Line, u64)], u64, &CastPiece),
     outlets: &Outlets,
 ) -> Result<(), CoreError> {
+    let mut outcome = Ok(());
     for (line, session) in viewers {
-        outlets.put(*line, (*session, piece.start.is_some()), || {
+        let at = PieceAt {
+            session: *session,
+            begins_group: piece.start.is_some(),
+            piece: number,
+        };
+        // One that cannot be served is no reason to leave a piece out for those behind it.
+        let sealed = outlets.put(*line, at, || {
             core.seal_live(*line, *session, piece.as_live(), now_unix_ms)
-        })?;
+        });
+        outcome = outcome.and(sealed);
     }
-    Ok(())
+    outcome
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::{SyncSender, sync_channel};
+
     use bytes::Bytes;
     use journal::ids::{Channel, LiveId};
     use journal::message::{LiveStart, LiveWish};
     use journal::{Follower, Session};
 
-    use super::super::cast;
+    use super::super::{Outlet, Tap, cast};
     use super::*;
     use crate::core::Verdict;
     use crate::core::tests::world::{HandClock, NOW_MS, World};
-    use crate::sealer;
+    use crate::sealer::{self, SealerThread};
 
     fn piece(begins_group: bool, ends_fragment: bool) -> CastPiece {
         let start = LiveStart {
@@ -142,51 +159,96 @@ mod tests {
         }
     }
 
+    /// A camera that is watched, and a journal's thread that does nothing before `go_on` is dropped.
+    struct Rig {
+        line: Line,
+        outlets: Outlets,
+        caster: Caster,
+        go_on: SyncSender<()>,
+        _tap: Tap,
+        _thread: SealerThread,
+    }
+
+    impl Rig {
+        async fn new() -> Self {
+            let (mut core, mut phone) = World::paired().split();
+            let line = Line::of(phone.line.pairing, Channel::Livestream);
+            let wish = LiveWish {
+                id: LiveId([7; 16]),
+                camera: "door".into(),
+            };
+            let mut txn = phone.journal().begin();
+            let mut viewer = Session::<Follower>::new(line);
+            viewer.send_watch(&mut txn, &wish).unwrap();
+            drop(txn.commit(()).unwrap());
+            assert_eq!(phone.send(&mut core, line, NOW_MS), [Verdict::Taken]);
+            let (sealer, thread) = sealer::start(core, HandClock::default()).unwrap();
+            let (go_on, held) = sync_channel::<()>(1);
+            let busy = sealer.hand_over(move |_core, _now| {
+                // It ends when the other end is dropped.
+                let _ = held.recv();
+                Ok(())
+            });
+            drop(busy.await.unwrap());
+            let outlets = Outlets::default();
+            let (tap, caster) = cast("door".into(), true, &sealer, outlets.clone());
+            Self {
+                line,
+                outlets,
+                caster,
+                go_on,
+                _tap: tap,
+                _thread: thread,
+            }
+        }
+
+        async fn cast(&mut self, begins_group: bool, ends_fragment: bool) {
+            let piece = piece(begins_group, ends_fragment);
+            self.caster.cast(piece).await.unwrap();
+        }
+
+        /// What went out, once the thread goes on: whether each began a group.
+        async fn sent(mut self, outlet: &mut Outlet) -> Vec<bool> {
+            drop(self.go_on);
+            while !self.caster.flying.is_empty() {
+                self.caster.land().await.unwrap();
+            }
+            // Nobody puts anything in any more.
+            drop((self.caster, self.outlets));
+            let mut sent = Vec::new();
+            while let Some(frame) = outlet.next().await {
+                sent.push(frame.begins_group);
+            }
+            sent
+        }
+    }
+
     /// A key frame of several pieces comes faster than the journal's thread, which syncs, can seal the first. If the
     /// second were left out because the first is not there yet, the phone would play the end of a fragment behind its
     /// beginning.
     #[tokio::test]
     async fn all_pieces_of_a_group_go_out_however_late_the_first_is_sealed() {
-        let (mut core, mut phone) = World::paired().split();
-        let line = Line::of(phone.line.pairing, Channel::Livestream);
-        let wish = LiveWish {
-            id: LiveId([7; 16]),
-            camera: "door".into(),
-        };
-        let mut txn = phone.journal().begin();
-        let mut viewer = Session::<Follower>::new(line);
-        viewer.send_watch(&mut txn, &wish).unwrap();
-        drop(txn.commit(()).unwrap());
-        assert_eq!(phone.send(&mut core, line, NOW_MS), [Verdict::Taken]);
-
-        let (sealer, _thread) = sealer::start(core, HandClock::default()).unwrap();
-        let outlets = Outlets::default();
-        let mut outlet = outlets.attach(line);
-        let (_tap, mut caster) = cast("door".into(), true, &sealer, outlets);
-        let (go_on, held) = std::sync::mpsc::channel::<()>();
-        let busy = sealer.hand_over(move |_core, _now| {
-            // Dropped is as good.
-            let _ = held.recv();
-            Ok(())
-        });
-        let mut busy = busy.await.unwrap();
+        let mut rig = Rig::new().await;
+        let mut outlet = rig.outlets.attach(rig.line);
         // The middle of a group, which nobody can use, and one whole.
-        caster.cast(piece(false, true)).await.unwrap();
+        rig.cast(false, true).await;
         for (begins, ends) in [(true, false), (false, false), (false, true)] {
-            caster.cast(piece(begins, ends)).await.unwrap();
+            rig.cast(begins, ends).await;
         }
-        drop(go_on);
-        busy.answer().await.unwrap();
-        while !caster.flying.is_empty() {
-            caster.land().await.unwrap();
-        }
-        drop(caster);
-        let mut begins = Vec::new();
-        while begins.len() < 3 {
-            let patience = std::time::Duration::from_secs(20);
-            let next = tokio::time::timeout(patience, outlet.next()).await;
-            begins.push(next.unwrap().unwrap().begins_group);
-        }
-        assert_eq!(begins, [true, false, false]);
+        assert_eq!(rig.sent(&mut outlet).await, [true, false, false]);
+    }
+
+    /// Nobody was attached when the second piece was made, and somebody when the first was sealed.
+    #[tokio::test]
+    async fn behind_a_piece_that_was_left_out_nothing_goes_before_the_next_group() {
+        let mut rig = Rig::new().await;
+        let outlet = rig.outlets.attach(rig.line);
+        rig.cast(true, false).await;
+        drop(outlet);
+        rig.cast(false, false).await;
+        let mut outlet = rig.outlets.attach(rig.line);
+        rig.cast(false, true).await;
+        rig.cast(true, true).await;
+        assert_eq!(rig.sent(&mut outlet).await, [true, true]);
     }
 }

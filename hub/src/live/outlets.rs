@@ -26,6 +26,17 @@ pub struct Outgoing {
     pub frame: Live<Envelope>,
 }
 
+/// Where a piece stands in what a phone is shown.
+#[derive(Clone, Copy, Debug)]
+pub struct PieceAt {
+    /// Of which session.
+    pub session: u64,
+    /// Whether a group of pictures begins with it.
+    pub begins_group: bool,
+    /// Which piece of its camera, counted before anything is left out.
+    pub piece: u64,
+}
+
 /// The queues of all phones that watch now. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Outlets(Arc<Mutex<BTreeMap<Line, Queue>>>);
@@ -35,8 +46,21 @@ struct Queue {
     frames: mpsc::Sender<Outgoing>,
     /// Of which session the group under way is.
     session: u64,
+    /// The last piece of it.
+    piece: u64,
     /// The rest of the group is given up.
     gives_up: bool,
+}
+
+impl Queue {
+    /// Whether this piece follows what went before.
+    fn goes_on(&self, at: PieceAt) -> bool {
+        !self.gives_up && self.session == at.session && self.piece.wrapping_add(1) == at.piece
+    }
+
+    fn wants(&self, at: PieceAt) -> bool {
+        (at.begins_group || self.goes_on(at)) && !self.frames.is_closed()
+    }
 }
 
 /// The uplink's end of one queue. Dropping it ends the queue.
@@ -53,14 +77,15 @@ impl Outlets {
         let queue = Queue {
             frames,
             session: 0,
+            piece: 0,
             gives_up: true,
         };
         self.queues().insert(line, queue);
         Outlet { frames: waiting }
     }
 
-    /// Whether somebody takes frames of this line. That alone says nothing about the next one: only [`Self::put`] does,
-    /// because frames that are still to be sealed change what is wanted behind them.
+    /// Whether somebody takes frames of this line now. That alone says nothing about a piece: only [`Self::put`] does,
+    /// because pieces that are still to be sealed change what is wanted behind them.
     pub fn is_attached(&self, line: Line) -> bool {
         let queues = self.queues();
         queues
@@ -68,29 +93,28 @@ impl Outlets {
             .is_some_and(|queue| !queue.frames.is_closed())
     }
 
-    /// Has a frame sealed and hands it over, if it is of any use; a session begins with a group of its own. What is not
-    /// sealed, or finds no room, costs the rest of its group. To be called in the order of the frames: one that is left
-    /// out here gets no number, so nobody would miss it in the middle of a group.
+    /// Has a piece sealed and hands the frame over, if it is of any use: it begins a group, or follows the piece before
+    /// it. What is not sealed, or finds no room, costs the rest of its group. A frame gets its number when it is sealed,
+    /// so a phone would not miss one that is left out here: it must never be followed by the rest of its group.
     ///
     /// # Errors
     /// What `seal` answers.
     pub fn put<E>(
         &self,
         line: Line,
-        (session, begins_group): (u64, bool),
+        at: PieceAt,
         seal: impl FnOnce() -> Result<Option<Live<Envelope>>, E>,
     ) -> Result<(), E> {
-        if !self.wants(line, session, begins_group) {
+        if !self
+            .queues()
+            .get(&line)
+            .is_some_and(|queue| queue.wants(at))
+        {
             return Ok(());
         }
         match seal() {
             Ok(Some(frame)) => {
-                let outgoing = Outgoing {
-                    session,
-                    begins_group,
-                    frame,
-                };
-                self.hand_over(line, outgoing);
+                self.hand_over(line, at, frame);
                 Ok(())
             }
             Ok(None) => {
@@ -104,22 +128,17 @@ impl Outlets {
         }
     }
 
-    fn wants(&self, line: Line, session: u64, begins_group: bool) -> bool {
-        let queues = self.queues();
-        let queue = queues.get(&line);
-        queue.is_some_and(|queue| {
-            let goes_on = !queue.gives_up && queue.session == session;
-            (begins_group || goes_on) && !queue.frames.is_closed()
-        })
-    }
-
-    fn hand_over(&self, line: Line, outgoing: Outgoing) {
-        let mut queues = self.queues();
-        if let Some(queue) = queues.get_mut(&line) {
-            let goes_on = !queue.gives_up && queue.session == outgoing.session;
-            queue.session = outgoing.session;
-            queue.gives_up =
-                !(outgoing.begins_group || goes_on) || queue.frames.try_send(outgoing).is_err();
+    fn hand_over(&self, line: Line, at: PieceAt, frame: Live<Envelope>) {
+        if let Some(queue) = self.queues().get_mut(&line) {
+            // Another queue may have taken the place of the one that was asked.
+            let is_wanted = queue.wants(at);
+            let outgoing = Outgoing {
+                session: at.session,
+                begins_group: at.begins_group,
+                frame,
+            };
+            (queue.session, queue.piece) = (at.session, at.piece);
+            queue.gives_up = !is_wanted || queue.frames.try_send(outgoing).is_err();
         }
     }
 
