@@ -147,6 +147,11 @@ const ROWS: [(&str, &str); 70] = [
         "    opened by a later copy of it",
         "notifications_gone_from_phone_opened",
     ),
+    ("    open until then", "notifications_held_until_gone"),
+    (
+        "      of these opened by a later copy of it",
+        "notifications_held_until_gone_opened",
+    ),
     (
         "  as phones store them, opened as they may",
         "stored_notifications_opened",

@@ -28,6 +28,8 @@ pub struct Class {
     /// Things that were gone from their phone, and those of which a later copy of that opened something: of a session
     /// that is over it has fallen quiet, of what is told of an event the clip was deleted.
     pub gone: (u64, u64),
+    /// Of what was gone: what the last copy of its phone before that still opened, and of that what a later one did.
+    pub held: (u64, u64),
 }
 
 impl Class {
@@ -48,6 +50,8 @@ impl Class {
             (format!("later_{many}_opened"), self.later),
             (format!("{many}_gone_from_phone"), self.gone.0),
             (format!("{many}_gone_from_phone_opened"), self.gone.1),
+            (format!("{many}_held_until_gone"), self.held.0),
+            (format!("{many}_held_until_gone_opened"), self.held.1),
         ];
         into.extend(rows.map(|(name, number)| (name, Value::from(number))));
     }
@@ -76,6 +80,8 @@ struct Thing {
     finished: bool,
     later: bool,
     by_phone: bool,
+    /// By the last copy of its phone before it was gone.
+    held: bool,
 }
 
 impl Thing {
@@ -91,6 +97,7 @@ impl Thing {
             finished: false,
             later: false,
             by_phone: false,
+            held: false,
         }
     }
 
@@ -185,7 +192,14 @@ impl Things {
                 }
             }
         }
-        if whose != Whose::Hub {
+        if let Whose::Phone(pairing) = whose {
+            // Copies come in the order of time.
+            for (number, thing) in self.all.iter_mut().enumerate() {
+                let is_gone = thing.gone.is_some_and(|step| at.is_past(step));
+                if thing.pairing == pairing && !is_gone {
+                    thing.held = opened.contains(&number);
+                }
+            }
             return;
         }
         for (number, thing) in self.all.iter().enumerate() {
@@ -217,6 +231,10 @@ impl Things {
             gone: (
                 are(|thing| thing.gone.is_some()),
                 are(|thing| thing.by_phone),
+            ),
+            held: (
+                are(|thing| thing.gone.is_some() && thing.held),
+                are(|thing| thing.gone.is_some() && thing.held && thing.by_phone),
             ),
         }
     }
@@ -340,6 +358,25 @@ mod tests {
         assert_eq!(things.class(Kind::Notice).finished, (1, 0));
     }
 
+    /// The log may be written over before anything is gone: what is left then is asked for.
+    #[test]
+    fn what_a_phone_held_until_it_was_gone_is_counted_by_itself() {
+        let phone = Whose::Phone(PAIRING);
+        let held = |before: &[usize], behind: &[usize]| {
+            let mut things = things();
+            things.are_opened(phone, at(6), [1].into_iter());
+            things.are_opened(phone, at(7), before.iter().copied());
+            // Another phone's copies say nothing about it.
+            things.are_opened(Whose::Phone(PairingId([2; 16])), at(8), [].into_iter());
+            things.are_opened(phone, at(9), behind.iter().copied());
+            things.class(Kind::Notice).held
+        };
+        assert_eq!(held(&[1], &[]), (1, 0));
+        assert_eq!(held(&[1], &[1]), (1, 1));
+        assert_eq!(held(&[], &[]), (0, 0));
+        assert_eq!(held(&[], &[1]), (0, 0));
+    }
+
     #[test]
     fn numbers_have_names_that_other_programs_find() {
         let mut rows = Map::new();
@@ -351,6 +388,6 @@ mod tests {
         class.put("pictures", &mut rows);
         assert_eq!(rows["pictures"], 3);
         assert_eq!(rows["finished_pictures_opened"], 1);
-        assert_eq!(rows.len(), 9);
+        assert_eq!(rows.len(), 11);
     }
 }

@@ -409,6 +409,10 @@ impl Evidence {
             "without seals some pictures of deleted clips stay shut",
         );
         demand(
+            everything(unsealed.notices.held),
+            "without seals some notifications stay shut behind the deletion of their clips that opened until then",
+        );
+        demand(
             everything(unsealed.messages),
             "without seals some messages stay shut",
         );
