@@ -3,7 +3,7 @@
 //! Jobs wait in a bounded channel; the thread takes all that wait, runs each, syncs once, and only
 //! then answers them; jobs that come while the disk syncs run at once, and share the next sync. So
 //! whoever has an answer knows that it is durable, cameras share their syncs, and no network is ever
-//! waited for. Who need not know at once hands a job over and reads its answer later. Its tick has both clocks, and
+//! waited for. Keys that were given up are erased when nobody has asked for anything for a moment, at a tick at the latest. Who need not know at once hands a job over and reads its answer later. Its tick has both clocks, and
 //! says where they part. This room must never answer before the sync.
 
 mod clock_watch;
@@ -26,6 +26,10 @@ pub const JOBS_MAX: usize = 64;
 const BATCH_JOBS_MAX: usize = 32;
 /// How often the core is given a chance to do what it owes.
 const TICK: Duration = Duration::from_secs(5);
+
+/// So long nobody asks for anything before keys that were given up are erased: whoever was answered and goes on, as an
+/// event does behind its notification, need not wait for the two syncs of the vault.
+const SETTLE_AFTER: Duration = Duration::from_millis(20);
 
 /// How often the thread looks for jobs while the disk syncs: the most that a job waits for its turn.
 const LOOK_INTERVAL: Duration = Duration::from_millis(1);
@@ -283,7 +287,7 @@ impl Worker {
             match self.next_job(clock, handle) {
                 Next::Job(job) => self.run_jobs(job, clock)?,
                 Next::Synced => self.begin(clock)?,
-                Next::Nothing => {}
+                Next::Nothing => self.settle(clock)?,
                 Next::Closed => return self.rest(clock),
             }
             // By the clock and not by silence: a busy hub owes the same as an idle one.
@@ -310,7 +314,11 @@ impl Worker {
                 return Next::Synced;
             }
         }
-        let patience = self.tick_at.saturating_sub(clock.now());
+        let until_tick = self.tick_at.saturating_sub(clock.now());
+        let patience = match self.core.may_settle_keys() {
+            true => until_tick.min(SETTLE_AFTER),
+            false => until_tick,
+        };
         let waiting = &mut self.waiting;
         match handle.block_on(async { tokio::time::timeout(patience, waiting.recv()).await }) {
             Ok(Some(job)) => Next::Job(job),
@@ -378,6 +386,18 @@ impl Worker {
         // ORDER: the sync before every answer.
         self.report();
         self.answer(answers, None);
+        self.alive()
+    }
+
+    /// Nobody asks for anything: keys that were given up are erased.
+    fn settle(&mut self, clock: &impl Clock) -> Result<(), CoreError> {
+        if !self.core.may_settle_keys() {
+            return Ok(());
+        }
+        if let Err(error) = self.core.settle_keys(clock.unix_ms()) {
+            tracing::warn!(%error, "the vault was not told of keys that were given up");
+            self.report();
+        }
         self.alive()
     }
 

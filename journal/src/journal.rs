@@ -10,7 +10,7 @@ use std::time::Duration;
 use openmls_libcrux_crypto::CryptoProvider;
 use serde::{Deserialize, Serialize};
 use wal::disk::Cause;
-use wal::{Committed, Dice, Disk, Durable, Options, Priority, RecoveryReport, Store, Wal};
+use wal::{Committed, Dice, Disk, Durable, Lsn, Options, Priority, RecoveryReport, Store, Wal};
 use zeroize::Zeroizing;
 
 use crate::codec;
@@ -55,6 +55,8 @@ pub struct Journal {
     poisoned: bool,
     /// What the failure that poisoned it asks of a person, if that is known.
     poison_cause: Option<Cause>,
+    /// The log is synced through here: so far the vault may be told.
+    synced: Lsn,
     /// Groups that go on under a key of the last process.
     pub(crate) unrenewed: BTreeSet<Scope>,
     /// The channel whose envelopes all have the full size, if there is one.
@@ -105,6 +107,7 @@ impl Journal {
             role,
             poisoned: false,
             poison_cause: None,
+            synced: Lsn(0),
             unrenewed: BTreeSet::new(),
             full_size: None,
         };
@@ -180,7 +183,9 @@ impl Journal {
     /// Any error means: outcome unknown. Drop everything in memory and open again.
     pub fn commit(&mut self) -> Result<Committed, JournalError> {
         self.begin_commit()?;
-        self.finish_commit()
+        let committed = self.finish_commit()?;
+        self.settle()?;
+        Ok(committed)
     }
 
     /// The first half of [`Self::commit`]: writes what is staged and starts its sync, so that the
@@ -195,24 +200,36 @@ impl Journal {
         self.poison_if_failed(result)
     }
 
-    /// The second half of [`Self::commit`].
+    /// The second half of [`Self::commit`], without the vault: what was staged is durable, and keys that it gave
+    /// up are still there until [`Self::settle`].
     ///
     /// # Errors
     /// As [`Self::commit`].
     pub fn finish_commit(&mut self) -> Result<Committed, JournalError> {
         self.alive()?;
-        let result = self
-            .wal
-            .finish_commit()
-            .map_err(JournalError::from)
-            .and_then(|committed| {
-                // ORDER: log first, vault second. A vault ahead of the log could not open what the
-                // log still says. What was staged after the commit began is not in it.
-                let through = committed.through_lsn();
-                self.scopes.settle(through, &mut *self.dice)?;
-                Ok(committed)
-            });
+        let result = self.wal.finish_commit().map_err(JournalError::from);
+        let committed = self.poison_if_failed(result)?;
+        // What was staged after the commit began is not in it.
+        self.synced = committed.through_lsn();
+        Ok(committed)
+    }
+
+    /// Brings the vault up to date with what is durable: two syncs, or nothing if it is. It may wait until nothing
+    /// else does, because an opening would do the same; whatever needs it done asks for it itself.
+    ///
+    /// # Errors
+    /// As [`Self::commit`]; what is durable is so all the same.
+    pub fn settle(&mut self) -> Result<(), JournalError> {
+        self.alive()?;
+        // ORDER: log first, vault second. A vault ahead of the log could not open what the log still says.
+        let result = self.scopes.settle(self.synced, &mut *self.dice);
         self.poison_if_failed(result)
+    }
+
+    /// Whether [`Self::settle`] has anything to do.
+    #[must_use]
+    pub fn owes_vault(&self) -> bool {
+        self.scopes.owes_through(self.synced)
     }
 
     /// Waits at most so long for a commit that was begun. False as long as

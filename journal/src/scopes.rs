@@ -190,6 +190,11 @@ impl Scopes {
             .is_some_and(|key| self.owed.contains_key(&key.id))
     }
 
+    /// Whether the vault is to be told something of what the log holds `through` this.
+    pub(crate) fn owes_through(&self, through: Lsn) -> bool {
+        self.owed.values().any(|(lsn, _)| *lsn <= through)
+    }
+
     /// The `n`-th unused key, as the first key of a new scope.
     ///
     /// # Errors

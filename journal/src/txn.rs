@@ -359,15 +359,26 @@ impl<'j> Txn<'j> {
         self.stage_inner(value)
     }
 
+    /// Whether a scope that it rotates or ends has a change of which the vault has not heard.
+    fn waits_for_vault(&self) -> bool {
+        mutant!("second_rotation_at_once", "C7", "a key is rotated again before the vault has heard of the first time" => {
+            return false;
+        });
+        let changing = self.rotate.iter().chain(&self.ended);
+        changing
+            .copied()
+            .any(|scope| self.journal.scopes.owes(scope))
+    }
+
     fn stage_inner<T>(&mut self, value: T) -> Result<Staged<T>, JournalError> {
         self.journal.alive()?;
         // INVARIANT: no second rotation or end of a scope before both images hold the first.
-        let changing = self.rotate.iter().chain(&self.ended);
-        if changing
-            .copied()
-            .any(|scope| self.journal.scopes.owes(scope))
-        {
-            drop(self.journal.commit()?);
+        if self.waits_for_vault() {
+            self.journal.settle()?;
+            // The first is not durable yet.
+            if self.waits_for_vault() {
+                drop(self.journal.commit()?);
+            }
         }
         for scope in self.ended.clone() {
             self.remove_values(scope)?;

@@ -410,7 +410,7 @@ impl Core {
         Ok(Recorded::Taken)
     }
 
-    /// Something that waits for room may have it now: the ends of clips that the full disk cut, or what a
+    /// The vault hears of keys that were given up. Something that waits for room may have it now: the ends of clips that the full disk cut, or what a
     /// phone is to be told. Acked envelopes are removed, clips that are dropped in part go on to be, old ones go, alarms
     /// are said, and keys rotated that an event has kept waiting.
     ///
@@ -418,6 +418,8 @@ impl Core {
     /// The journal's.
     pub fn handle_timeout(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
         self.keep_disproof(now_unix_ms)?;
+        // However busy it is: what was given up is gone within a tick.
+        self.settle_keys(now_unix_ms)?;
         self.trim(TRIM_STEPS_PER_TICK);
         for camera in self.cameras() {
             let recording = self.recordings.get(&camera);

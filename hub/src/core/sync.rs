@@ -1,4 +1,5 @@
-//! One sync for everything that is staged, in two halves, and what is true once it is over.
+//! One sync for everything that is staged, in two halves, and what is true once it is over; behind it, when there is time,
+//! the vault.
 //!
 //! This room must never let a notice, an outbox head or a wish out before the sync that covers it; where that
 //! sync fails, [`super::poison`] goes on.
@@ -6,10 +7,10 @@
 use std::time::Duration;
 
 use journal::ids::Line;
-use journal::{JournalError, LiveRight, Staged};
+use journal::{Journal, JournalError, LiveRight, Staged};
 
 use super::lines::LineBooks;
-use super::recording::Mark;
+use super::recording::{Mark, Recording};
 use super::trim::TRIM_STEPS_PER_COMMIT;
 use super::{Core, CoreError, Notice, Wishes, push};
 
@@ -33,7 +34,34 @@ impl Core {
     /// behind a new Commit. [`CoreError::Dead`]: end the process.
     pub fn commit(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
         self.begin_commit(now_unix_ms)?;
-        self.finish_commit(now_unix_ms)
+        self.finish_commit(now_unix_ms)?;
+        self.settle_keys(now_unix_ms)
+    }
+
+    /// Whether keys were given up of which the vault has not heard yet, and nobody waits for a first byte that its
+    /// syncs would hold up.
+    pub fn may_settle_keys(&self) -> bool {
+        let owes = self.journal.as_ref().is_some_and(Journal::owes_vault);
+        owes && !self.recordings.values().any(Recording::awaits_first_byte)
+    }
+
+    /// Tells the vault of the keys that were given up. Two syncs, for which nothing need wait that is durable: what an
+    /// ended clip was sealed under can be read until then.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub fn settle_keys(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
+        let journal = self.journal()?;
+        if !journal.owes_vault() {
+            return Ok(());
+        }
+        match journal.settle() {
+            Ok(()) => {
+                self.reopens = 0;
+                Ok(())
+            }
+            Err(error) => self.reopen(&error, now_unix_ms),
+        }
     }
 
     /// The first half of [`Self::commit`]: starts the sync of everything staged, and finishes an
@@ -81,7 +109,8 @@ impl Core {
         }
     }
 
-    /// The second half of [`Self::commit`]: waits for the sync that is under way, if one is.
+    /// The second half of [`Self::commit`]: waits for the sync that is under way, if one is. The vault hears of it by
+    /// [`Self::settle_keys`].
     ///
     /// # Errors
     /// As [`Self::commit`]. [`CoreError::Reopened`] also where this sync succeeded and the checkpoint
@@ -102,7 +131,10 @@ impl Core {
                     let poisoning = journal.poisoning();
                     return self.reopen(&poisoning, now_unix_ms);
                 }
-                self.reopens = 0;
+                // A vault that takes nothing is a failure as well.
+                if !journal.owes_vault() {
+                    self.reopens = 0;
+                }
                 Ok(())
             }
             Err(error) => self.reopen(&error, now_unix_ms),
@@ -142,8 +174,11 @@ impl Core {
     pub(super) fn outbox_heads(&self) -> Result<Vec<(Line, LineBooks)>, JournalError> {
         let journal = self.journal.as_ref().ok_or(JournalError::Poisoned(None))?;
         self.lines
-            .keys()
-            .map(|line| Ok((*line, LineBooks::read(journal, *line)?)))
+            .iter()
+            .map(|(line, state)| {
+                let books = LineBooks::read(journal, *line, state.events_told)?;
+                Ok((*line, books))
+            })
             .collect()
     }
 

@@ -221,6 +221,8 @@ impl Steps {
         self.flying = std::mem::take(&mut self.staged);
         if core.has_staged() {
             core.begin_commit(NOW_UNIX_MS)?;
+        } else if core.may_settle_keys() {
+            core.settle_keys(NOW_UNIX_MS)?;
         }
         Ok(())
     }

@@ -733,6 +733,8 @@ fn the_vault_never_runs_ahead_of_the_log() {
     hub.session.finish_clip(&mut txn, clip, NOW_MS).unwrap();
     let trailer = txn.stage(()).unwrap();
     drop(hub.journal.finish_commit().unwrap().redeem(chunk));
+    assert!(!hub.journal.owes_vault(), "the rotation is not synced");
+    hub.journal.settle().unwrap();
     // The power goes: the trailer was never synced, so the old key must still be there.
     let cut = hub.disk.crash_clone(CrashPolicy::LoseAll, 1);
     drop(hub.journal.commit().unwrap().redeem(trailer));

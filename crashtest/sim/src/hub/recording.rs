@@ -209,7 +209,16 @@ impl Hub {
         let Some(process) = &mut self.process else {
             return Ok(false);
         };
-        let synced = match process.core.commit(wall) {
+        // As the daemon does: the vault hears of it at a quiet moment or a tick, so that a process also ends between
+        // the two.
+        let is_quiet = now_ms % 2 == 0;
+        let synced = process.core.begin_commit(wall);
+        let synced = synced.and_then(|()| process.core.finish_commit(wall));
+        let synced = synced.and_then(|()| match is_quiet {
+            true => process.core.settle_keys(wall),
+            false => Ok(()),
+        });
+        let synced = match synced {
             Ok(()) => true,
             Err(CoreError::Reopened) => process.core.is_recording(),
             Err(error) => return Err(ended(error)),

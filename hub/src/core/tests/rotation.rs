@@ -75,6 +75,74 @@ fn no_sync_of_the_vault_comes_before_a_first_byte_and_the_next_tick_rotates() {
     assert!(matches!(in_use, EpochUse::InUse { .. }), "{in_use:?}");
 }
 
+fn alert(started_unix_ms: u64) -> Alert {
+    Alert {
+        camera: "door".into(),
+        started_unix_ms,
+    }
+}
+
+/// One sync of the log, as the journal's thread does it between two jobs.
+fn sync_log(world: &mut World) {
+    world.core.begin_commit(5).unwrap();
+    world.core.finish_commit(5).unwrap();
+}
+
+/// A notification gives its epoch's key up with the transaction that says it. That holds up neither the notification nor
+/// the clip behind it.
+#[test]
+fn a_notification_and_the_first_byte_behind_it_wait_for_the_log_alone() {
+    let mut world = healed();
+    let syncs = world.disk.totals().1;
+    let said = world.core.handle_alert(&alert(5), 5).unwrap();
+    assert_eq!(said, Recorded::Taken);
+    sync_log(&mut world);
+    assert_eq!(world.disk.totals().1, syncs + 1);
+    assert!(world.core.may_settle_keys());
+    let begun = world.core.handle_event_started(event(), 5).unwrap();
+    assert_eq!(begun, Recorded::Taken);
+    assert!(!world.core.may_settle_keys(), "its first byte goes first");
+    let taken = world.core.handle_pieces(vec![piece(0)], 5).unwrap();
+    assert_eq!(taken, Recorded::Taken);
+    sync_log(&mut world);
+    assert_eq!(world.disk.totals().1, syncs + 2);
+    assert!(world.core.may_settle_keys());
+    world.core.settle_keys(5).unwrap();
+    assert_eq!(world.disk.totals().1, syncs + 4, "both images of the vault");
+    assert!(!world.core.may_settle_keys());
+}
+
+#[test]
+fn a_tick_tells_the_vault_whatever_else_there_is_to_do() {
+    let mut world = healed();
+    let _said = world.core.handle_alert(&alert(5), 5).unwrap();
+    sync_log(&mut world);
+    let begun = world.core.handle_event_started(event(), 5).unwrap();
+    assert_eq!(begun, Recorded::Taken);
+    world.core.handle_timeout(5).unwrap();
+    let owes = world.core.journal.as_ref().unwrap().owes_vault();
+    assert!(!owes);
+}
+
+#[test]
+fn what_the_vault_has_not_heard_it_hears_from_the_next_rotation_or_the_next_start() {
+    let mut world = healed();
+    for started in [5, 6] {
+        // The second is a rotation of the same key.
+        let said = world.core.handle_alert(&alert(started), 5).unwrap();
+        assert_eq!(said, Recorded::Taken);
+        sync_log(&mut world);
+        assert!(world.core.may_settle_keys());
+    }
+    world.crash();
+    assert!(!world.core.may_settle_keys());
+    assert!(is_finished(&world, Channel::Notification));
+    let said = world.core.handle_alert(&alert(7), 5).unwrap();
+    assert_eq!(said, Recorded::Taken);
+    world.core.commit(5).unwrap();
+    assert!(!world.fetch_on(Channel::Notification).is_empty());
+}
+
 #[test]
 fn the_end_of_an_event_takes_what_other_lines_owe_along() {
     let mut world = healed();
