@@ -1,5 +1,5 @@
-//! Commands with real processes: what an owner orders from the phone, the hub does and answers, also over a
-//! restart; and what `doctor` says beside a hub that runs.
+//! Commands with real processes: what an owner orders from the phone, and sets at a camera, the hub does and answers, also
+//! over a restart; and what `doctor` says beside a hub that runs.
 
 use crashtest::process::{Role, Start};
 use crashtest::system::{CAMERA, PATIENCE, Setup, System};
@@ -44,6 +44,71 @@ fn privacy_mode_is_kept_over_a_restart_and_one_that_is_ordered_just_after_a_star
     assert_eq!(status["settings"]["privacy"], true, "{status}");
     let done = order(&mut system, &["privacy", "off"])?;
     assert_eq!(done["settings"]["privacy"], false, "{done}");
+    system.stop(Role::Hub)?;
+    system.finish()
+}
+
+/// How `status` names detection that a phone has turned off.
+const OFF: &str = "off_by_phone";
+
+/// A small camera before which nobody comes in any test: its events would be found in its pictures.
+fn quiet_camera() -> String {
+    format!(
+        "[camera]\nname = \"{CAMERA}\"\nkind = \"virtual\"\nwidth = 160\nheight = 160\n\
+         pictures_per_second = 5\ncycle_seconds = 3600.0\n\n"
+    )
+}
+
+/// What makes the events of the one camera, in the hub's word.
+fn detection(system: &mut System) -> Outcome<String> {
+    let status = hub_says(system)?;
+    system.remember(status.to_string());
+    let said = status["cameras"][0]["detection"].as_str();
+    Ok(said.unwrap_or_default().to_owned())
+}
+
+/// The same, as soon as the camera is open.
+fn detection_once_open(system: &mut System) -> Outcome<String> {
+    system.until("a camera that is open", PATIENCE, |system| {
+        let said = detection(system)?;
+        Ok((said != "opening").then_some(said))
+    })
+}
+
+/// Whoever has the answer need not wait for anything: it is as he wanted it.
+#[test]
+fn detection_that_a_phone_turns_off_is_off_once_it_is_answered_and_after_a_restart() -> Outcome<()>
+{
+    let mut system = System::new(Setup::default())?;
+    system.make_relay()?;
+    system.write_hub_config_with(&quiet_camera())?;
+    system.pair()?;
+    system.start_hub()?;
+    let said = detection_once_open(&mut system)?;
+    // A machine that stood still for half a second looks at key frames alone.
+    let ways = ["every_picture", "key_frames_only"];
+    assert!(ways.contains(&said.as_str()), "{said}");
+
+    // A change starts from what is known here.
+    let known = order(&mut system, &["settings", "camera", CAMERA])?;
+    assert_eq!(known["version"], 0, "{known}");
+    let set = ["settings", "set-camera", CAMERA, "detection"];
+    let done = order(&mut system, &[&set[..], &["off"]].concat())?;
+    assert_eq!(done["result"], "camera_changed", "{done}");
+    assert_eq!(done["settings"]["detects"], false, "{done}");
+    assert_eq!(detection(&mut system)?, OFF);
+
+    system.stop(Role::Hub)?;
+    system.start_hub()?;
+    assert_eq!(detection_once_open(&mut system)?, OFF);
+    let status = hub_says(&mut system)?;
+    let kept = &status["cameras"][0]["settings"];
+    assert_eq!(kept["version"], 1, "{status}");
+    assert_eq!(kept["set"]["detects"], false, "{status}");
+    let done = order(&mut system, &[&set[..], &["default"]].concat())?;
+    assert_eq!(done["result"], "camera_changed", "{done}");
+    let said = detection(&mut system)?;
+    assert!(ways.contains(&said.as_str()), "{said}");
     system.stop(Role::Hub)?;
     system.finish()
 }

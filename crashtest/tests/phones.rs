@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crashtest::oracle::Clip;
 use crashtest::process::{Line, Process, Role, Start};
-use crashtest::system::{Answer, PATIENCE, SECOND_PHONE, Setup, System};
+use crashtest::system::{Answer, LOST_PHONE, PATIENCE, SECOND_PHONE, Setup, System};
 use crashtest::trouble::{Outcome, Trouble};
 use serde_json::Value;
 
@@ -107,6 +107,33 @@ type Figures = Vec<(u64, Option<String>)>;
 /// What was recorded for a phone that is lost comes to the one that takes its place, if the owner chose to retain it.
 #[test]
 fn a_new_phone_is_played_what_a_lost_one_never_had() -> Outcome<()> {
+    play_to_a_new_phone(|system, old| ask_hub(system, &["remove", old, "--yes"]).map(drop))
+}
+
+/// The same, where the owner begins anew with all phones: the hub has none then, and goes on at its relay.
+#[test]
+fn a_reset_that_keeps_clips_ends_the_pairing_and_a_new_phone_is_played_them() -> Outcome<()> {
+    play_to_a_new_phone(|system, old| {
+        let config = system.path("hub.toml").display().to_string();
+        let unsure = ["reset", "--keep-clips", "--config", &config, "--json"];
+        let unsure = system.ask_started(Role::Hub, &Start::with(&unsure))?;
+        assert_eq!(unsure.code(), 2, "{}", unsure.said);
+        assert_eq!(only_phone(system)?, old);
+
+        let reset = ask_hub(system, &["reset", "--keep-clips", "--yes"])?;
+        assert_eq!(reset["event"], "reset", "{reset}");
+        assert_eq!(reset["keeps_clips"], true, "{reset}");
+        assert_eq!(reset["phones_removed"], 1, "{reset}");
+        assert_eq!(phones(system)?, Vec::<String>::new());
+        wait_until_the_relay_is_told(system)?;
+        let (code, said) = system.with_phone(LOST_PHONE, sync)?;
+        assert_eq!(code, 6, "{said}");
+        Ok(())
+    })
+}
+
+/// Two clips for a phone that never comes for them and is lost; `end` ends its pairing, and another one gets them.
+fn play_to_a_new_phone(end: impl FnOnce(&mut System, &str) -> Outcome<()>) -> Outcome<()> {
     let mut system = System::paired(Setup {
         hub_extra: "\n[privacy]\nretain = \"until-acked\"\n".into(),
         hub_log_mib: 8,
@@ -124,7 +151,7 @@ fn a_new_phone_is_played_what_a_lost_one_never_had() -> Outcome<()> {
         Ok((figures.len() == 2 && !status.recording).then_some(figures))
     })?;
     system.lose_phone()?;
-    ask_hub(&mut system, &["remove", &old, "--yes"])?;
+    end(&mut system, &old)?;
     system.pair()?;
     let new = only_phone(&mut system)?;
     let retained = ask_hub(&mut system, &["retained"])?;

@@ -212,7 +212,7 @@ struct Worker<C> {
     board: Board,
     publish: watch::Sender<Option<Arc<Connection>>>,
     outlets: Outlets,
-    /// Whose turn it is to send.
+    /// Whose turn it is to send, and which pictures have gone.
     queue: Queue,
     /// What each sender knows outlives a connection.
     lines: BTreeMap<Line, Arc<tokio::sync::Mutex<LineUplink>>>,
@@ -372,6 +372,7 @@ impl<C: Clock + Clone + 'static> Worker<C> {
                 .change(|board| board.lines.retain(|line, _| current.contains_key(line)));
             let goes_on = |pairing: PairingId| current.keys().any(|line| line.pairing == pairing);
             self.hearings.retain(|pairing, _| goes_on(*pairing));
+            self.queue.retain(goes_on);
             tokio::select! {
                 error = connection.closed() => return Over::Client(error),
                 over = &mut telling => return over,

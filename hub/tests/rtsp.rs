@@ -1,18 +1,21 @@
 //! The RTSP source against a camera that behaves, and against one that does not.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use crashtest_players::{Film, Player, Want, decode, read};
 use hub::camera::address::Password;
 use hub::camera::clock::Sleep;
 use hub::camera::demux::Clip;
 use hub::camera::rtsp::{AudioWish, RtspConfig, RtspSource};
 use hub::camera::{
     AccessUnit, CameraAddress, CameraError, CameraErrorKind, Clock, Login, Secret, Source,
-    SourceItem, TokioClock, VideoCodec,
+    SourceItem, TokioClock, VideoCodec, VideoTrack,
 };
 use hub::media::{AudioUnit, Tracks};
+use hub::segmenter::{Pace, Segmenter};
 use test_camera::{
     AUDIO_FRAME_SAMPLES, AUDIO_RATE, Config, LoginKind, Microphone, Mood, PASSWORD, Picture, Scene,
     Sound, TestCamera, USER,
@@ -132,6 +135,51 @@ async fn pictures(source: &mut Reader, count: usize) -> Vec<AccessUnit> {
         }
     }
     units
+}
+
+/// The clip or the live stream of these pictures as the hub makes it, and what it should be by their times.
+fn film(name: &str, pace: Pace, video: &Arc<VideoTrack>, pictures: &[AccessUnit]) -> Film {
+    let tracks = Tracks::silent(Arc::clone(video));
+    let mime = tracks.mime();
+    let mut segmenter = Segmenter::with_tracks(tracks, pace);
+    let mut chunks = Vec::new();
+    for picture in pictures {
+        let ready = segmenter.handle_unit(picture.clone());
+        chunks.extend(ready.expect("a sound picture"));
+    }
+    chunks.extend(segmenter.finish());
+    let rate = u64::from(video.timescale.get());
+    let time = |ticks: u64| Duration::from_nanos(ticks * 1_000_000_000 / rate);
+    let gaps = pictures.windows(2).map(|pair| pair[1].dts - pair[0].dts);
+    let gaps: Vec<u64> = gaps.collect();
+    // The last picture is shown for as long as the one before it.
+    let lasts = gaps.iter().sum::<u64>() + gaps.last().expect("two pictures");
+    Film {
+        name: format!("{name} ({pace:?})"),
+        bytes: chunks.iter().flat_map(|chunk| chunk.data.clone()).collect(),
+        mime,
+        want: Want {
+            pictures: pictures.len(),
+            lasts: time(lasts),
+            picture: time(*gaps.iter().max().expect("two pictures")),
+            sound: None,
+        },
+    }
+}
+
+/// Shows the players a clip and a live stream of each of these. No browser: it may know nothing of H.265.
+fn show(test: &str, video: &Arc<VideoTrack>, films: &[(&str, &[AccessUnit])]) {
+    let is_ffmpeg_here = Player::Ffmpeg.is_here(test);
+    for (name, pictures) in films {
+        for pace in [Pace::Clip, Pace::Live] {
+            let film = film(name, pace, video, pictures);
+            let seen = read(&film).unwrap();
+            assert_eq!(seen.holes, 0, "{}", film.name);
+            if is_ffmpeg_here {
+                decode(&film).unwrap();
+            }
+        }
+    }
 }
 
 /// A frame of sound.
@@ -342,9 +390,10 @@ async fn without_reports_sound_is_put_where_it_comes() {
 }
 
 #[tokio::test]
-async fn b_frames_keep_their_times() {
+async fn b_frames_keep_their_times_and_players_take_them() {
     let camera = camera(LoginKind::Open, Sound::None, "bframes.mp4").await;
     let mut source = open(&reader(&camera, None)).await.expect("it opens");
+    let track = format(&mut source).await.video;
     let units = pictures(&mut source, 50).await;
     let sent = scene("bframes.mp4").pictures;
     let first = units[0].pts() - sent[0].pts as i64;
@@ -355,6 +404,15 @@ async fn b_frames_keep_their_times() {
     // From the second group on the order is known.
     assert!(units[25..].iter().all(|unit| unit.composition_offset >= 0));
     assert!(units.iter().any(|unit| unit.composition_offset > 0));
+    // A clip begins with any key frame: with the first, behind which decode times stand still, or with one from which
+    // on they are even.
+    assert!(units[25].is_sync);
+    let films = [
+        ("B-frames from the first group on", &units[..]),
+        ("B-frames from the second group on", &units[25..]),
+    ];
+    let test = "b_frames_keep_their_times_and_players_take_them";
+    show(test, &track, &films);
 }
 
 #[tokio::test]
@@ -403,15 +461,18 @@ async fn a_camera_that_stalls_is_gone() {
 
 #[tokio::test]
 async fn garbage_is_one_line() {
-    let camera = camera(LoginKind::Open, Sound::None, "people-20s.mp4").await;
-    let mut source = open(&reader(&camera, None)).await.expect("it opens");
-    pictures(&mut source, 5).await;
-    camera.set_mood(Mood::Garbage);
-    let error = failure(&mut source).await;
-    assert!(matches!(error, CameraError::Protocol { .. }), "{error}");
-    let text = error.to_string();
-    assert!(!text.chars().any(char::is_control), "{text:?}");
-    assert!(text.len() < 500, "{text}");
+    // Between packets and in them.
+    for mood in [Mood::Garbage, Mood::Rubbish(0)] {
+        let camera = camera(LoginKind::Open, Sound::Aac, "people-20s.mp4").await;
+        let mut source = open(&reader(&camera, None)).await.expect("it opens");
+        pictures(&mut source, 5).await;
+        camera.set_mood(mood);
+        let error = failure(&mut source).await;
+        assert!(matches!(error, CameraError::Protocol { .. }), "{error}");
+        let text = error.to_string();
+        assert!(!text.chars().any(char::is_control), "{text:?}");
+        assert!(text.len() < 500, "{text}");
+    }
 }
 
 #[tokio::test]
@@ -458,7 +519,7 @@ async fn another_resolution_is_another_format() {
 }
 
 #[tokio::test]
-async fn h265_is_read_as_it_is_and_said_to_be_nothing_that_we_can_look_at() {
+async fn h265_is_read_as_it_is_and_players_take_it_but_we_cannot_look_at_it() {
     let sent = Scene::of_byte_stream(&testdata("pattern.h265"), 10).expect("it has parameters");
     let config = Config {
         login: LoginKind::Digest,
@@ -491,6 +552,8 @@ async fn h265_is_read_as_it_is_and_said_to_be_nothing_that_we_can_look_at() {
             .windows(2)
             .all(|pair| pair[1].dts - pair[0].dts == 9_000)
     );
+    let test = "h265_is_read_as_it_is_and_players_take_it_but_we_cannot_look_at_it";
+    show(test, &track, &[("H.265", &units[..])]);
 }
 
 #[tokio::test]

@@ -66,11 +66,36 @@ struct Watcher {
     number: u64,
     connection: quinn::Connection,
     slot: Slot,
-    /// What may wait for it.
-    room: Arc<Semaphore>,
+    room: Room,
     /// Groups that are under way to it, the oldest first.
     groups: Mutex<VecDeque<AbortHandle>>,
     reach: Mutex<Reach>,
+}
+
+/// What may wait, in bytes.
+#[derive(Clone)]
+struct Room {
+    /// For one watcher.
+    own: Arc<Semaphore>,
+    /// For all of them.
+    of_all: Arc<Semaphore>,
+}
+
+impl Room {
+    /// For one more watcher.
+    fn within(of_all: &Arc<Semaphore>) -> Self {
+        Self {
+            own: Arc::new(Semaphore::new(LIVE_BYTES_WAITING_MAX)),
+            of_all: Arc::clone(of_all),
+        }
+    }
+
+    /// Room for so many bytes, if there is; given back when it is dropped.
+    fn take(&self, bytes: usize) -> Option<[OwnedSemaphorePermit; 2]> {
+        // A frame is far below 32 bits.
+        let take = |of: &Arc<Semaphore>| Arc::clone(of).try_acquire_many_owned(bytes as u32).ok();
+        Some([take(&self.own)?, take(&self.of_all)?])
+    }
 }
 
 /// Whether something comes from a watcher.
@@ -127,7 +152,7 @@ impl Live {
             number: self.last.fetch_add(1, Ordering::Relaxed),
             connection,
             slot,
-            room: Arc::new(Semaphore::new(LIVE_BYTES_WAITING_MAX)),
+            room: Room::within(&self.room),
             groups: Mutex::default(),
             reach: Mutex::new(Reach::new(Instant::now())),
         });
@@ -176,8 +201,8 @@ impl Watcher {
     }
 
     /// A group begins. Of those under way the oldest gives way.
-    fn begin(self: &Arc<Self>, group: u64, room_of_all: &Arc<Semaphore>) -> Pour {
-        let (pieces, waiting) = mpsc::channel(LIVE_PIECES_WAITING_MAX);
+    fn begin(self: &Arc<Self>, group: u64) -> Pour {
+        let (queue, waiting) = Queue::new(&self.room);
         let stream = write(self.connection.clone(), self.slot, group, waiting);
         let mut groups = self.groups();
         groups.retain(|group| !group.is_finished());
@@ -186,9 +211,8 @@ impl Watcher {
         }
         groups.push_back(tokio::spawn(stream).abort_handle());
         Pour {
-            pieces,
+            queue,
             watcher: Arc::clone(self),
-            room_of_all: Arc::clone(room_of_all),
         }
     }
 
@@ -210,35 +234,49 @@ enum Item {
     End,
 }
 
-/// A group on its way to one watcher. Dropped before its end, the rest of it is given up.
-struct Pour {
+/// Where the pieces of a group wait until they are written to one watcher.
+struct Queue {
     pieces: mpsc::Sender<Item>,
-    watcher: Arc<Watcher>,
-    room_of_all: Arc<Semaphore>,
+    room: Room,
 }
 
-impl Pour {
-    /// Passes a piece on; false if the rest of the group is given up for this watcher.
-    fn offer(&self, bytes: &Bytes) -> bool {
-        if !self.watcher.is_within_reach() {
-            return false;
-        }
-        // A frame is far below 32 bits.
-        let room = |of: &Arc<Semaphore>| Arc::clone(of).try_acquire_many_owned(bytes.len() as u32);
-        let (Ok(own), Ok(of_all)) = (room(&self.watcher.room), room(&self.room_of_all)) else {
+impl Queue {
+    /// A queue, and the end at which its pieces are written.
+    fn new(room: &Room) -> (Self, mpsc::Receiver<Item>) {
+        let (pieces, waiting) = mpsc::channel(LIVE_PIECES_WAITING_MAX);
+        let room = room.clone();
+        (Self { pieces, room }, waiting)
+    }
+
+    /// False if there is no room for it, or nobody takes it.
+    fn put(&self, bytes: &Bytes) -> bool {
+        let Some(room) = self.room.take(bytes.len()) else {
             return false;
         };
         let piece = Item::Piece {
             bytes: bytes.clone(),
             late_at: Instant::now() + STALE,
-            room: [own, of_all],
+            room,
         };
         self.pieces.try_send(piece).is_ok()
+    }
+}
+
+/// A group on its way to one watcher. Dropped before its end, the rest of it is given up.
+struct Pour {
+    queue: Queue,
+    watcher: Arc<Watcher>,
+}
+
+impl Pour {
+    /// Passes a piece on; false if the rest of the group is given up for this watcher.
+    fn offer(&self, bytes: &Bytes) -> bool {
+        self.watcher.is_within_reach() && self.queue.put(bytes)
     }
 
     fn end(self) {
         // Without room for this word the group is given up, which is what a full queue means.
-        let _given_up = self.pieces.try_send(Item::End);
+        let _given_up = self.queue.pieces.try_send(Item::End);
     }
 }
 
@@ -310,7 +348,7 @@ pub(crate) async fn pass_on(
     group: u64,
     mut frames: FrameReader,
 ) -> Ended {
-    let begin = |watcher: &Arc<Watcher>| watcher.begin(group, &live.room);
+    let begin = |watcher: &Arc<Watcher>| watcher.begin(group);
     let mut pours: Vec<Pour> = live.watchers(&mailbox).iter().map(begin).collect();
     loop {
         if pours.is_empty() {
@@ -355,7 +393,7 @@ pub(crate) async fn pass_on(
 /// Until nobody takes any of these groups.
 async fn all_gone(pours: &[Pour]) {
     for pour in pours {
-        pour.pieces.closed().await;
+        pour.queue.pieces.closed().await;
     }
 }
 
@@ -366,6 +404,61 @@ fn code(code: ErrorCode) -> VarInt {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A large piece.
+    const PIECE_BYTES: usize = 64 * 1024;
+    /// So many of them fill what may wait for one watcher: fewer than may wait in one queue.
+    const PIECES_MAX: usize = 2 * 1024 * 1024 / PIECE_BYTES;
+    /// So many watchers of which none takes anything fill what may wait for all.
+    const FULL_MAX: usize = 64 / 2;
+
+    fn large() -> Bytes {
+        Bytes::from(vec![0; PIECE_BYTES])
+    }
+
+    fn room_of_all() -> Arc<Semaphore> {
+        Live::default().room
+    }
+
+    /// How many pieces a queue takes.
+    fn fill(queue: &Queue) -> usize {
+        let piece = large();
+        (0..).take_while(|_| queue.put(&piece)).count()
+    }
+
+    #[test]
+    fn what_waits_for_one_watcher_is_bounded_over_its_groups() {
+        let room = Room::within(&room_of_all());
+        let (first, mut waiting) = Queue::new(&room);
+        let (second, _waiting) = Queue::new(&room);
+        assert!(second.put(&large()));
+        assert_eq!(fill(&first), PIECES_MAX - 1);
+        assert!(!second.put(&Bytes::from_static(b"one byte too many, and more")));
+        // Another watcher loses nothing by that.
+        let (other, _others) = Queue::new(&Room::within(&room.of_all));
+        assert!(other.put(&large()));
+        // What is written makes room, and so does what is given up.
+        drop(waiting.try_recv().ok());
+        assert!(second.put(&large()) && !second.put(&large()));
+        drop((first, waiting));
+        assert_eq!(fill(&second), PIECES_MAX - 2);
+    }
+
+    #[test]
+    fn what_waits_for_all_watchers_is_bounded() {
+        let of_all = room_of_all();
+        let mut full: Vec<_> = (0..FULL_MAX)
+            .map(|_| Queue::new(&Room::within(&of_all)))
+            .collect();
+        for (queue, _waiting) in &full {
+            assert_eq!(fill(queue), PIECES_MAX);
+        }
+        let (next, _waiting) = Queue::new(&Room::within(&of_all));
+        assert_eq!(fill(&next), 0);
+        // One of them leaves.
+        drop(full.pop());
+        assert_eq!(fill(&next), PIECES_MAX);
+    }
 
     #[test]
     fn a_watcher_that_says_nothing_is_out_of_reach_and_one_that_was_not_asked_is_not() {

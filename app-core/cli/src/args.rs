@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::output::Place;
+
 const EXAMPLES: &str = "Examples:
   secluso-hub pair --json | jq -r .qr | head -1 | secluso-app pair -
   secluso-app sync --follow
@@ -22,7 +24,7 @@ pub(crate) struct Arguments {
     /// The state directory; made by `pair`. Default: $SECLUSO_APP_DIR, else ~/.secluso-app
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
-    /// One JSON object per line on stdout.
+    /// One JSON object per line on stdout; on stderr where `live` writes pictures to stdout.
     #[arg(long, global = true)]
     pub(crate) json: bool,
     #[command(subcommand)]
@@ -179,6 +181,16 @@ pub(crate) enum Command {
     },
 }
 
+impl Command {
+    /// Where the facts go that this command tells.
+    pub(crate) fn place_of_facts(&self) -> Place {
+        match self {
+            Self::Live(options) => options.place_of_facts(),
+            _ => Place::Stdout,
+        }
+    }
+}
+
 /// What to watch, and where it goes.
 #[derive(Args, Debug)]
 pub(crate) struct LiveOptions {
@@ -197,6 +209,16 @@ pub(crate) struct LiveOptions {
     /// Write to a program that is started for it. Facts go to stdout then.
     #[arg(long, value_name = "PROGRAM", conflicts_with = "out")]
     pub(crate) player: Option<String>,
+}
+
+impl LiveOptions {
+    /// Not where the pictures go.
+    pub(crate) fn place_of_facts(&self) -> Place {
+        match self.out.is_none() && self.player.is_none() {
+            true => Place::Stderr,
+            false => Place::Stdout,
+        }
+    }
 }
 
 /// To which hub a command goes, and how long this program lasts.

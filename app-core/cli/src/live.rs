@@ -2,7 +2,7 @@
 //!
 //! What is written is one fragmented MP4; only a camera that needs another beginning has it written again. Whoever takes it too slowly loses pictures and not time: a thread of its
 //! own writes, and what has no room waits for nobody. This room must never print anything else to stdout when the
-//! pictures go there.
+//! pictures go there: [`LiveOptions::place_of_facts`] says where facts go then, an error among them.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -15,7 +15,7 @@ use app_core::{App, AppError, LiveEvent, LiveStop, LiveView, SyncMode};
 
 use crate::args::LiveOptions;
 use crate::orders::which_hub;
-use crate::output::Style;
+use crate::output::{Place, Style};
 use crate::run::{Failure, open};
 
 /// Fragments that wait to be written.
@@ -32,11 +32,8 @@ pub(crate) async fn show(dir: &Path, options: &LiveOptions, style: Style) -> Res
     let camera = options.camera.clone().unwrap_or_default();
     let (mut sink, mut player) = Sink::open(options)?;
     let words = Words {
-        style: match sink.is_stdout {
-            true => Style::Text,
-            false => style,
-        },
-        to_stderr: sink.is_stdout,
+        style,
+        place: options.place_of_facts(),
     };
     let until = options
         .seconds
@@ -148,37 +145,22 @@ fn now() -> Instant {
 /// What is said beside the pictures.
 struct Words {
     style: Style,
-    to_stderr: bool,
+    place: Place,
 }
 
 impl Words {
     fn say(&self, event: &LiveEvent) -> Result<(), Failure> {
-        match self.to_stderr {
-            true => {
-                if let Some(text) = self.style.live_text(event) {
-                    eprintln!("secluso-app: {text}");
-                }
-                Ok(())
-            }
-            false => Ok(self.style.live(event)?),
-        }
+        Ok(self.style.live(self.place, event)?)
     }
 
     fn age(&self, age_ms: u64) -> Result<(), Failure> {
-        match self.to_stderr {
-            true => {
-                eprintln!("secluso-app: {}", self.style.live_age_text(age_ms));
-                Ok(())
-            }
-            false => Ok(self.style.live_age(age_ms)?),
-        }
+        Ok(self.style.live_age(self.place, age_ms)?)
     }
 }
 
 /// Where the pictures go.
 struct Sink {
     parts: SyncSender<Vec<u8>>,
-    is_stdout: bool,
     /// Nobody takes them any more.
     is_gone: bool,
     /// Fragments that came.
@@ -195,7 +177,6 @@ impl Sink {
     fn open(options: &LiveOptions) -> Result<(Self, Option<Child>), Failure> {
         let (parts, waiting) = sync_channel(WRITING_MAX);
         let mut player = None;
-        let is_stdout = options.out.is_none() && options.player.is_none();
         match (&options.out, &options.player) {
             (Some(path), _) => write_to(create(path)?, waiting),
             (None, Some(program)) => {
@@ -209,7 +190,6 @@ impl Sink {
         }
         let sink = Self {
             parts,
-            is_stdout,
             is_gone: false,
             fragments: 0,
             is_behind: false,
@@ -296,7 +276,6 @@ mod tests {
         let (parts, waiting) = sync_channel(2);
         let mut sink = Sink {
             parts,
-            is_stdout: false,
             is_gone: false,
             fragments: 0,
             is_behind: false,

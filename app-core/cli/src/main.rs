@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         true => output::Style::Json,
         false => output::Style::Text,
     };
+    let place = arguments.command.place_of_facts();
     let outcome = runtime.block_on(run::run(arguments));
     // Whatever still runs was dropped with the future; the journal was closed by the last handle. A writer of live
     // pictures may hang on somebody who takes none.
@@ -46,9 +47,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // Its reader may have gone: that is what stderr is for.
-            let _gone = style.failure(&failure.to_string(), failure.code());
-            eprintln!("secluso-app: {failure}");
+            style.failure(place, &failure.to_string(), failure.code());
             ExitCode::from(failure.code())
         }
     }

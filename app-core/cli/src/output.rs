@@ -1,4 +1,4 @@
-//! What goes to stdout: JSON lines for programs, or sentences for people.
+//! What goes to stdout: JSON lines for programs, or sentences for people; to stderr where stdout has live pictures.
 //!
 //! Every line is flushed, also into a pipe: a line that was printed was durable, and a line that was
 //! not printed may be missing only because we died.
@@ -34,30 +34,65 @@ pub(crate) enum Style {
     Text,
 }
 
+/// Where facts go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    Stdout,
+    /// Stdout has the pictures.
+    Stderr,
+}
+
 impl Style {
     fn line(
         self,
         json: impl FnOnce() -> Value,
         text: impl FnOnce() -> Option<String>,
     ) -> io::Result<()> {
-        let line = match self {
-            Self::Json => json().to_string(),
-            Self::Text => match text() {
-                Some(line) => line,
-                None => return Ok(()),
-            },
-        };
-        let mut out = io::stdout().lock();
-        writeln!(out, "{line}")?;
-        out.flush()
+        self.line_to(Place::Stdout, json, text)
     }
 
-    /// Why the program ends otherwise than asked: for scripts only, people read stderr.
-    pub(crate) fn failure(self, message: &str, exit_code: u8) -> io::Result<()> {
-        self.line(
+    fn line_to(
+        self,
+        place: Place,
+        json: impl FnOnce() -> Value,
+        text: impl FnOnce() -> Option<String>,
+    ) -> io::Result<()> {
+        let line = match self {
+            Self::Json => json().to_string(),
+            Self::Text => match (text(), place) {
+                (Some(line), Place::Stdout) => line,
+                (Some(line), Place::Stderr) => format!("secluso-app: {line}"),
+                (None, _) => return Ok(()),
+            },
+        };
+        match place {
+            Place::Stdout => {
+                let mut out = io::stdout().lock();
+                writeln!(out, "{line}")?;
+                out.flush()
+            }
+            Place::Stderr => {
+                // In one piece, for the log goes there as well. Who reads it may leave: the pictures go on.
+                let _gone = io::stderr()
+                    .lock()
+                    .write_all(format!("{line}\n").as_bytes());
+                Ok(())
+            }
+        }
+    }
+
+    /// Why the program ends otherwise than asked. People read a sentence on stderr; a program whose facts come there
+    /// reads this in its place.
+    pub(crate) fn failure(self, place: Place, message: &str, exit_code: u8) {
+        // Its reader may have gone: that is what stderr is for.
+        let _gone = self.line_to(
+            place,
             || json!({"event": "error", "message": message, "exit_code": exit_code}),
             || None,
-        )
+        );
+        if (self, place) != (Self::Json, Place::Stderr) {
+            eprintln!("secluso-app: {message}");
+        }
     }
 
     pub(crate) fn paired(self, paired: &PairedHub) -> io::Result<()> {
@@ -83,36 +118,20 @@ impl Style {
     }
 
     /// What is watched live, beside the pictures themselves.
-    pub(crate) fn live(self, event: &LiveEvent) -> io::Result<()> {
+    pub(crate) fn live(self, place: Place, event: &LiveEvent) -> io::Result<()> {
         match (self, live_json(event)) {
             (Self::Json, None) => Ok(()),
-            (_, json) => self.line(|| json.unwrap_or(Value::Null), || self.live_text(event)),
+            (_, json) => self.line_to(place, || json.unwrap_or(Value::Null), || live_text(event)),
         }
     }
 
-    /// The same for people; none for what they see anyway.
-    pub(crate) fn live_text(self, event: &LiveEvent) -> Option<String> {
-        Some(match event {
-            LiveEvent::Began => "live: pictures follow".into(),
-            LiveEvent::Gap { frames } => format!("live: pictures are missing ({frames} pieces)"),
-            LiveEvent::Quiet => "live: nothing comes; what is shown is old".into(),
-            LiveEvent::Interrupted => "live: interrupted; it goes on in a moment".into(),
-            LiveEvent::Ended(why) => format!("live: ended ({})", why.as_str()),
-            _ => return None,
-        })
-    }
-
     /// How old the pictures are, when that has become much, or little again.
-    pub(crate) fn live_age(self, age_ms: u64) -> io::Result<()> {
-        self.line(
+    pub(crate) fn live_age(self, place: Place, age_ms: u64) -> io::Result<()> {
+        self.line_to(
+            place,
             || json!({"event": "live_age", "age_ms": age_ms}),
-            || Some(self.live_age_text(age_ms)),
+            || Some(format!("live: what is shown is {} s old", age_ms / 1_000)),
         )
-    }
-
-    /// The same for people.
-    pub(crate) fn live_age_text(self, age_ms: u64) -> String {
-        format!("live: what is shown is {} s old", age_ms / 1_000)
     }
 
     pub(crate) fn clips(self, clips: &[Clip]) -> io::Result<()> {
@@ -625,6 +644,18 @@ fn live_json(event: &LiveEvent) -> Option<Value> {
         LiveEvent::Quiet => json!({"event": "live_quiet"}),
         LiveEvent::Interrupted => json!({"event": "live_interrupted"}),
         LiveEvent::Ended(why) => json!({"event": "live_ended", "why": why.as_str()}),
+        _ => return None,
+    })
+}
+
+/// The same for people; none for what they see anyway.
+fn live_text(event: &LiveEvent) -> Option<String> {
+    Some(match event {
+        LiveEvent::Began => "live: pictures follow".into(),
+        LiveEvent::Gap { frames } => format!("live: pictures are missing ({frames} pieces)"),
+        LiveEvent::Quiet => "live: nothing comes; what is shown is old".into(),
+        LiveEvent::Interrupted => "live: interrupted; it goes on in a moment".into(),
+        LiveEvent::Ended(why) => format!("live: ended ({})", why.as_str()),
         _ => return None,
     })
 }

@@ -80,6 +80,27 @@ fn a_failure_is_one_object_for_scripts() {
 }
 
 #[test]
+fn beside_pictures_on_stdout_a_failure_is_one_line_on_stderr() {
+    let place = Place::new();
+    let dir = place.path().join("app");
+    for (words, begins) in [
+        (&["live"][..], "secluso-app: "),
+        (&["live", "--json"][..], "{\"event\":\"error\""),
+    ] {
+        let output = run(&place, words, &dir);
+        refused(&output, 6, "not paired");
+        assert!(output.stderr.starts_with(begins.as_bytes()), "{output:?}");
+        assert_eq!(output.stdout, b"");
+    }
+    // Where a file has the pictures, stdout has the facts.
+    let file = place.path().join("live.mp4").display().to_string();
+    let output = run(&place, &["live", "--out", &file, "--json"], &dir);
+    refused(&output, 6, "secluso-app: ");
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("\"event\":\"error\""), "{said}");
+}
+
+#[test]
 fn completions_for_a_reader_that_has_gone_are_no_failure() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);

@@ -1,5 +1,5 @@
-//! A camera of GStreamer's RTSP server that goes away, with the real programs: it is killed, it hangs, and privacy mode lets
-//! go of it.
+//! A camera of GStreamer's RTSP server that goes away, with the real programs: it is killed, it hangs, privacy mode lets
+//! go of it, and it refuses a password.
 //!
 //! Nearly all of the time is waited, so it runs beside other tests. Where that server is not installed it covers nothing,
 //! and says so; the hub's own tests ask the same of our own test camera.
@@ -8,19 +8,19 @@ mod gstreamer;
 mod login;
 mod people;
 
-use std::path::Path;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use crashtest::process::{Line, Role};
 use crashtest::system::{PATIENCE, Setup, System};
 use crashtest::trouble::{Outcome, Trouble};
 use crashtest_players::{Film, Player, Seen, decode};
 use gstreamer::Server;
+use people::{PICTURE, SOUND_SLACK, sound};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use test_camera::USER;
 
 /// The one camera.
 const CAMERA: &str = "gate";
@@ -28,16 +28,23 @@ const CAMERA: &str = "gate";
 const SHORT_EVENTS: &str = "events = \"clock\"\nevent_seconds = 3.0\ngap_seconds = 1.0\n";
 /// A camera that is there again is recorded again within this time.
 const RECORDED_WITHIN: Duration = Duration::from_secs(10);
-/// For how long a camera that was killed stays away: some attempts of the hub's.
+/// How often a camera is killed.
+const DEATHS: usize = 5;
+/// For how long it stays away then: some attempts of the hub's.
 const KILLED_FOR: Duration = Duration::from_secs(3);
-/// For how long it hangs at least.
+/// For how long it hangs.
 const HUNG_FOR: Duration = Duration::from_secs(20);
-/// What its owner may be told later, on a machine that tests many things at once.
+/// By how much later the word of that may be here, on a machine that tests many things at once. The hub has said it
+/// until then, or never will: a camera that is back was not away.
 const TOLD_LATE: Duration = Duration::from_secs(10);
 /// The pause between two questions to the running hub.
 const ASK_EVERY: Duration = Duration::from_millis(500);
 /// Longer than the longest pause of a hub that wants to open a camera (`hub/src/camera/pauses.rs`).
 const LET_GO_FOR: Duration = Duration::from_secs(5);
+/// Within this time what a camera's log says is known here, and its last picture has come.
+const UNDER_WAY: Duration = Duration::from_secs(1);
+/// No camera's password.
+const WRONG_PASSWORD: &str = "wr0ng-one";
 
 /// A hub that is paired, does not run, and has the camera with these lines in its table.
 fn paired(server: &Server, more: &str) -> Outcome<System> {
@@ -49,20 +56,6 @@ fn paired(server: &Server, more: &str) -> Outcome<System> {
     system.write_hub_config_without_camera()?;
     system.pair()?;
     Ok(system)
-}
-
-/// The sound of a clip of ours, of the kind that [`gstreamer::write`] takes.
-fn sound() -> Vec<Bytes> {
-    let place = "../hub/testdata/bframes.mp4";
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(place);
-    let file = std::fs::read(path).expect("the clip is committed");
-    let mp4 = re_mp4::Mp4::read_bytes(&file).expect("the clip is sound");
-    let mut tracks = mp4.tracks().values();
-    let audio = tracks.find(|track| track.kind == Some(re_mp4::TrackKind::Audio));
-    let frames = audio.expect("it has sound").samples.iter();
-    frames
-        .map(|frame| Bytes::copy_from_slice(&file[frame.byte_range()]))
-        .collect()
 }
 
 /// The first line that is wanted, from this place on and within this time.
@@ -106,6 +99,7 @@ fn a_camera_that_dies_or_hangs_is_recorded_again_and_its_owner_is_told() -> Outc
     gstreamer::write(films.path(), CAMERA, &people::clip(), &sound())?;
     let mut server = Server::start(films.path(), &[CAMERA], 0)?;
     let mut system = paired(&server, SHORT_EVENTS)?;
+    is_seen(&mut system, &server)?;
     system.start_hub()?;
     system.start_app()?;
     let first = ("a recording", PATIENCE);
@@ -120,18 +114,18 @@ fn a_camera_that_dies_or_hangs_is_recorded_again_and_its_owner_is_told() -> Outc
     // First, because phones are told of the same camera again only after a while.
     let (from, hung) = (system.board().len(), Instant::now());
     signal(&server, Signal::STOP)?;
-    let told = ("word that the camera is away", HUNG_FOR + TOLD_LATE);
-    line(&mut system, told, from, is_told("camera_away"))?;
-    println!("told {:?} after it hung", hung.elapsed());
-    sleep(HUNG_FOR.saturating_sub(hung.elapsed()));
-    let from = system.board().len();
+    sleep(HUNG_FOR);
+    let thawed = system.board().len();
     signal(&server, Signal::CONT)?;
+    let told = ("word that the camera is away", TOLD_LATE);
+    let told = line(&mut system, told, from, is_told("camera_away"))?;
+    println!("told {:?} after it hung", told.at.duration_since(hung));
     let recorded = ("a recording again", RECORDED_WITHIN);
-    line(&mut system, recorded, from, is_of_hub("clip_started"))?;
+    line(&mut system, recorded, thawed, is_of_hub("clip_started"))?;
     let back = ("word that the camera is back", PATIENCE);
-    line(&mut system, back, from, is_told("camera_back"))?;
+    line(&mut system, back, thawed, is_told("camera_back"))?;
 
-    for _death in 0..2 {
+    for _death in 0..DEATHS {
         let port = server.port;
         drop(server);
         sleep(KILLED_FOR);
@@ -148,7 +142,33 @@ fn a_camera_that_dies_or_hangs_is_recorded_again_and_its_owner_is_told() -> Outc
     system.finish()
 }
 
-/// A clip whose camera has a microphone is whole, for FFmpeg too.
+/// What the owner of a new camera asks first.
+fn is_seen(system: &mut System, server: &Server) -> Outcome<()> {
+    let url = server.url(CAMERA);
+    let password = system.path("camera-password");
+    let password = password.to_string_lossy();
+    let words = [
+        "test-camera",
+        &url,
+        "--user",
+        USER,
+        "--password-file",
+        &password,
+        "--seconds",
+        "2",
+        "--json",
+    ];
+    let answer = system.ask_ok(Role::Hub, &words)?;
+    let seen = answer.lines.last().cloned().unwrap_or_default();
+    assert_eq!(seen["video"]["width"], 768, "{seen}");
+    assert_eq!(seen["video"]["height"], 576, "{seen}");
+    assert_eq!(seen["audio"]["codec"], "mp4a.40.2", "{seen}");
+    assert!(seen["key_frames"].as_u64() >= Some(1), "{seen}");
+    Ok(())
+}
+
+/// A clip whose camera has a microphone is whole, for FFmpeg too. A browser is shown one in the other program, which has
+/// the machine to itself.
 fn has_sound(bytes: Vec<u8>, clips: &Value, clip: &str, test: &str) {
     let mut rows = clips["clips"].as_array().into_iter().flatten();
     let row = rows.find(|row| row["clip"] == clip).expect("it is listed");
@@ -156,15 +176,12 @@ fn has_sound(bytes: Vec<u8>, clips: &Value, clip: &str, test: &str) {
     assert!(mime.contains("mp4a.40.2"), "{mime}");
     let seen = Seen::of(&bytes).expect("a sound clip");
     let heard = seen.sound.expect("it has sound");
-    // Sound begins with the first piece behind the first picture, and ends with the last before the end.
-    let slack = Duration::from_millis(400);
-    assert!(heard.abs_diff(seen.lasts) <= slack, "{seen:?}");
+    assert!(heard.abs_diff(seen.lasts) <= SOUND_SLACK, "{seen:?}");
     let film = Film {
         name: "a clip with sound".to_owned(),
         bytes,
         mime,
-        // Its length is judged beside what a camera sent in the other test; here it is its sound that counts.
-        want: seen.want(seen.lasts, Duration::from_millis(40)),
+        want: seen.want(PICTURE * seen.pictures as u32, PICTURE),
     };
     if Player::Ffmpeg.is_here(test) {
         decode(&film).unwrap();
@@ -220,8 +237,7 @@ fn in_privacy_mode_the_camera_has_no_connection_and_no_picture_is_decoded() -> O
         let is_alone = server.count("connected") == server.count("closed");
         Ok(is_alone.then_some(()))
     })?;
-    // The last picture may still have been under way.
-    sleep(Duration::from_secs(1));
+    sleep(UNDER_WAY);
     let before = (decoded(&system)?, server.count("connected"));
     sleep(LET_GO_FOR);
     let after = (decoded(&system)?, server.count("connected"));
@@ -231,6 +247,37 @@ fn in_privacy_mode_the_camera_has_no_connection_and_no_picture_is_decoded() -> O
     rises(&mut system, before.0)?;
     assert!(server.count("connected") > before.1);
     assert_eq!(server.count(&format!("opened {CAMERA}")), 2);
+    system.stop(Role::Hub)?;
+    system.finish()
+}
+
+/// It is tried once and then rarely, so that no camera locks the account.
+#[test]
+fn a_wrong_password_is_one_line_and_no_further_attempt() -> Outcome<()> {
+    let test = "a_wrong_password_is_one_line_and_no_further_attempt";
+    if !gstreamer::is_here(test) {
+        return Ok(());
+    }
+    let films = tempfile::tempdir().map_err(Trouble::machine("a directory of films"))?;
+    gstreamer::write(films.path(), CAMERA, &people::clip(), &[])?;
+    let server = Server::start(films.path(), &[CAMERA], 0)?;
+    let mut system = paired(&server, SHORT_EVENTS)?;
+    std::fs::write(system.path("camera-password"), WRONG_PASSWORD)
+        .map_err(Trouble::machine("a wrong password"))?;
+    system.start_hub()?;
+    let refused = ("word of the refusal", PATIENCE);
+    let refused = line(&mut system, refused, 0, is_of_hub("camera_failed"))?;
+    assert_eq!(refused.text("next"), "login", "{}", refused.value);
+
+    sleep(UNDER_WAY);
+    let before = server.count("connected");
+    assert!(before > 0);
+    sleep(LET_GO_FOR);
+    assert_eq!(server.count("connected"), before);
+    assert_eq!(server.count(&format!("opened {CAMERA}")), 0);
+    let is_failure = is_of_hub("camera_failed");
+    let lines = system.board().lines();
+    assert_eq!(lines.iter().filter(|line| is_failure(line)).count(), 1);
     system.stop(Role::Hub)?;
     system.finish()
 }

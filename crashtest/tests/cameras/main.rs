@@ -14,12 +14,12 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use bytes::Bytes;
-use crashtest::process::Role;
+use crashtest::process::{Line, Role};
 use crashtest::system::{PATIENCE, Setup, System};
 use crashtest::trouble::{Outcome, Trouble};
-use crashtest_players::{Film, Player, Want, decode, play, read};
+use crashtest_players::{Film, Player, Seen, decode, play, read};
 use gstreamer::Server;
-use people::{CLIP, RATE, nals};
+use people::{CLIP, PICTURE, RATE, SOUND_SLACK, nals, sound};
 use serde_json::Value;
 use sources::{HEAD, KEY_EVERY, Noise, encoded, gained, street, visit, visited};
 use test_camera::{Config, LoginKind, Scene, Sound, TestCamera};
@@ -36,10 +36,12 @@ const FOUND_WITHIN: usize = RATE as usize;
 /// What is called motion may go on behind the last one for so long, in pictures: until it is still (2 s), and until
 /// three of five looks are gone, with a second for a slow machine.
 const OVER_AFTER: usize = 36;
-/// How long a picture is shown.
-const PICTURE: Duration = Duration::from_millis(1_000 / RATE as u64);
+/// Who looks at a camera has decoded so many pictures of it at least: a third of those that have come.
+const DECODED_MIN: u64 = 200;
+/// The same of key frames alone, of which there is one a second.
+const KEY_FRAMES_DECODED_MIN: u64 = 30;
 
-/// The camera that somebody visits, and those before which nothing happens.
+/// The camera that somebody visits, and those before which nothing happens. Somebody else's has a microphone.
 const VISITED: &str = "visited";
 /// One before which a box goes around, as before the masked one.
 const OPEN: &str = "open";
@@ -78,7 +80,11 @@ impl Street {
     fn open(films: &Path, scenes: Vec<(&'static str, Scene)>, test: &str) -> Outcome<Self> {
         if gstreamer::is_here(test) {
             for (name, scene) in &scenes {
-                gstreamer::write(films, name, scene, &[])?;
+                let sound = match *name {
+                    VISITED => sound(),
+                    _ => Vec::new(),
+                };
+                gstreamer::write(films, name, scene, &sound)?;
             }
             let names: Vec<&str> = scenes.iter().map(|(name, _)| *name).collect();
             return Ok(Self::Foreign(Server::start(films, &names, 0)?));
@@ -174,6 +180,11 @@ fn one_visit_is_one_event_and_what_is_no_visit_is_none() -> Outcome<()> {
         let way = said["detection"].as_str().unwrap_or_default();
         assert!(ways.contains(&way), "{said}");
         assert_eq!(said["undecodable_pictures"], 0, "{said}");
+        let least = match way {
+            "every_picture" => DECODED_MIN,
+            _ => KEY_FRAMES_DECODED_MIN,
+        };
+        assert!(said["decoded_pictures"].as_u64() >= Some(least), "{said}");
         if *name == OPEN {
             assert!(said["events"].as_u64() >= Some(1), "{said}");
         } else {
@@ -195,8 +206,17 @@ fn one_visit_is_one_event_and_what_is_no_visit_is_none() -> Outcome<()> {
         panic!("{clips:?}");
     };
     assert_eq!(clip["camera"], VISITED);
-    let bytes = system.export(clip["clip"].as_str().unwrap_or_default())?;
+    let id = clip["clip"].as_str().unwrap_or_default();
+    comes_in_order(&system.board().lines(), id);
+    let bytes = system.export(id)?;
     let pictures = check(&bytes);
+    let seen = Seen::of(&bytes).expect("a sound clip");
+    assert_eq!(seen.pictures, pictures);
+    let has_microphone = matches!(street, Street::Foreign(_));
+    assert_eq!(seen.sound.is_some(), has_microphone, "{seen:?}");
+    let lasts = PICTURE * pictures as u32;
+    let is_whole = |heard: Duration| heard.abs_diff(lasts) <= SOUND_SLACK;
+    assert!(seen.sound.is_none_or(is_whole), "{seen:?}");
     let told = list(&mut system, "notifications")?;
     let of_motion = told.iter().filter(|row| row["camera"] == VISITED);
     assert_eq!(of_motion.count(), 1, "{told:?}");
@@ -207,15 +227,38 @@ fn one_visit_is_one_event_and_what_is_no_visit_is_none() -> Outcome<()> {
         name: "the visit".to_owned(),
         bytes,
         mime: clip["mime"].as_str().unwrap_or_default().to_owned(),
-        want: Want {
-            pictures,
-            lasts: PICTURE * pictures as u32,
-            picture: PICTURE,
-            sound: None,
-        },
+        want: seen.want(lasts, PICTURE),
     };
     players_take(film, test);
     Ok(())
+}
+
+/// What the phone has heard of the visit, in its order: the notification before all else, and the picture while the event
+/// is still recorded. Picture and clip have a stream each, and the clip does not wait for a picture for ever: which of
+/// them is there first is said, and not judged.
+fn comes_in_order(lines: &[Line], clip: &str) {
+    let first = |event: &str, is_it: &dyn Fn(&Line) -> bool| {
+        let mut of_phone = lines.iter().enumerate();
+        let found = of_phone
+            .find(|(_, line)| line.role == Role::App && line.event() == event && is_it(line));
+        found.unwrap_or_else(|| panic!("no {event} of the visit"))
+    };
+    let is_of_camera = |line: &Line| line.text("camera") == VISITED;
+    let is_of_clip = |line: &Line| line.text("clip") == clip;
+    let is_whole = |line: &Line| is_of_clip(line) && line.text("state") == "complete";
+    let (notified, notice) = first("notification", &is_of_camera);
+    let (pictured, picture) = first("thumbnail", &is_of_camera);
+    let (shown, media) = first("media", &is_of_clip);
+    let (complete, _) = first("clip", &is_whole);
+    let behind = |line: &Line| line.at.duration_since(notice.at);
+    println!(
+        "behind the notification: picture {:?}, first media {:?}",
+        behind(picture),
+        behind(media),
+    );
+    assert_eq!(notice.text("kind"), "motion", "{}", notice.value);
+    assert!(notified < pictured.min(shown), "the notification is late");
+    assert!(pictured < complete, "the picture is late");
 }
 
 /// What of a picture every server leaves as it is: parameter sets are told elsewhere, and delimiters may come and go.
@@ -230,7 +273,9 @@ fn slices(nals: &[Bytes]) -> Vec<&Bytes> {
 /// it is the last key frame that is the pre-roll, or more, before it.
 fn check(bytes: &[u8]) -> usize {
     let mp4 = re_mp4::Mp4::read_bytes(bytes).expect("a sound clip");
-    let track = mp4.tracks().values().next().expect("one track");
+    let mut tracks = mp4.tracks().values();
+    let track = tracks.find(|track| track.kind == Some(re_mp4::TrackKind::Video));
+    let track = track.expect("it has pictures");
     let recorded: Vec<_> = track
         .samples
         .iter()

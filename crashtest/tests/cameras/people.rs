@@ -1,10 +1,18 @@
-//! The clip of people walking, as what a camera sends.
+//! The clip of people walking, as what a camera sends, and what its microphone hears.
+
+use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use test_camera::{Picture, Scene};
 
 /// Pictures a second.
 pub const RATE: u32 = 10;
+/// How long a picture is shown.
+pub const PICTURE: Duration = Duration::from_millis(1_000 / RATE as u64);
+/// Sound begins with the first piece behind the first picture, and ends with the last before the end: by so much it may be
+/// shorter or longer than the pictures.
+pub const SOUND_SLACK: Duration = Duration::from_millis(400);
 /// Ticks from one to the next.
 const TICKS: u64 = 90_000 / RATE as u64;
 /// Pictures in the clip.
@@ -35,6 +43,20 @@ pub fn clip() -> Scene {
         duration: 0,
     };
     showing(empty, pictures)
+}
+
+/// The sound of a clip of ours: frames of AAC as [`AUDIO_CONFIG`](test_camera::AUDIO_CONFIG) says.
+pub fn sound() -> Vec<Bytes> {
+    let place = "../hub/testdata/bframes.mp4";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(place);
+    let file = std::fs::read(path).expect("the clip is committed");
+    let mp4 = re_mp4::Mp4::read_bytes(&file).expect("the clip is sound");
+    let mut tracks = mp4.tracks().values();
+    let audio = tracks.find(|track| track.kind == Some(re_mp4::TrackKind::Audio));
+    let frames = audio.expect("it has sound").samples.iter();
+    frames
+        .map(|frame| Bytes::copy_from_slice(&file[frame.byte_range()]))
+        .collect()
 }
 
 /// The same parameter sets before these pictures.

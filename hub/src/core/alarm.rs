@@ -19,9 +19,10 @@ use wal::Priority;
 use super::tell::Ask;
 use super::{Core, CoreError, Recorded, Stop};
 
-/// A camera that is not there for so long, counted from its last picture where that is known, is away: with a tick on
-/// top of it shorter than the 20 s after which the owner is to know.
-const AWAY_AFTER: Duration = Duration::from_secs(15);
+/// A camera that is not there for so long, counted from its last picture where that is known, is away. With a tick of five
+/// seconds on top of it that leaves two of the 20 s after which the owner is to know: for the way to the phone, and
+/// because a camera that shows something again meanwhile is not said to be away.
+const AWAY_AFTER: Duration = Duration::from_secs(13);
 /// The same camera is said to be away again at the earliest after so long: one that reboots in two steps is said to be
 /// away for a moment, and must not keep a real outage back.
 const AWAY_AGAIN_AFTER: Duration = Duration::from_secs(60);
@@ -326,10 +327,10 @@ mod tests {
         let mut alarms = Alarms::default();
         alarms.camera(DOOR, AWAY, seconds(100), 7);
         alarms.camera(DOOR, AWAY, seconds(105), 8);
-        alarms.look(seconds(114));
+        alarms.look(seconds(112));
         assert!(owed(&mut alarms).is_empty());
-        alarms.look(seconds(115));
-        alarms.look(seconds(119));
+        alarms.look(seconds(113));
+        alarms.look(seconds(118));
         let away = alarms.owed.front().cloned();
         assert_eq!(away.map(|away| away.started_unix_ms), Some(7));
         assert_eq!(owed(&mut alarms), [NoticeKind::CameraAway]);
@@ -344,9 +345,9 @@ mod tests {
         let mut alarms = Alarms::default();
         let missed = seconds(10);
         alarms.camera(DOOR, Presence::Away { missed }, seconds(100), 30_000);
-        alarms.look(seconds(104));
+        alarms.look(seconds(102));
         assert!(owed(&mut alarms).is_empty());
-        alarms.look(seconds(105));
+        alarms.look(seconds(103));
         let away = alarms.owed.front().map(|away| away.started_unix_ms);
         assert_eq!(away, Some(20_000), "dated by its last picture");
         assert_eq!(owed(&mut alarms), [NoticeKind::CameraAway]);

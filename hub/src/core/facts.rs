@@ -256,6 +256,9 @@ pub struct LineHeads {
     pub standing: Standing,
     /// How often its phone has asked that the relay be asked anew what it holds.
     pub asked_again: u64,
+    /// Of how many events this process has told on it: on the notification line that they begin, which hints and
+    /// alarms do not count for, on the thumbnail line how they look. One that was lost with its sync counts as well.
+    pub events_told: u64,
 }
 
 /// What the parts outside the journal are to do. Only durable facts.
@@ -454,5 +457,6 @@ fn head(state: &LineState) -> LineHeads {
         acked: state.durable.outbox.acked,
         standing: state.standing,
         asked_again: state.durable.asked_again,
+        events_told: state.durable.events_told,
     }
 }

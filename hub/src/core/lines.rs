@@ -18,13 +18,20 @@ pub(super) const PROVEN: Standing = Standing::RolledBack;
 pub(super) struct LineBooks {
     pub(super) outbox: OutboxHead,
     pub(super) asked_again: u64,
+    pub(super) events_told: u64,
 }
 
 impl LineBooks {
-    pub(super) fn read(journal: &Journal, line: Line) -> Result<Self, JournalError> {
+    /// What is staged included. `events_told` is in memory only.
+    pub(super) fn read(
+        journal: &Journal,
+        line: Line,
+        events_told: u64,
+    ) -> Result<Self, JournalError> {
         Ok(Self {
             outbox: journal.outbox_head(line)?,
             asked_again: journal.asked_again(line)?,
+            events_told,
         })
     }
 }
@@ -36,9 +43,11 @@ pub(super) struct LineState {
     /// at that moment cannot hide a line from it.
     pub(super) mailboxes: Mailboxes,
     pub(super) standing: Standing,
-    /// Its outbox as far as a sync covers it, and how often the phone has asked that the relay be asked
-    /// anew: all that the uplink is told.
+    /// Its outbox as far as a sync covers it, how often the phone has asked that the relay be asked
+    /// anew, and how many events were told: all that the uplink is told.
     pub(super) durable: LineBooks,
+    /// As [`LineHeads::events_told`](super::LineHeads::events_told), what is staged included.
+    pub(super) events_told: u64,
     /// What is stored of this line could not be used, and that was reported; until the journal is opened again.
     pub(super) broken: bool,
     /// A damaged envelope whose clip could not be dropped yet, and that was reported.
@@ -57,6 +66,7 @@ impl LineState {
             mailboxes,
             standing: Standing::Good,
             durable,
+            events_told: 0,
             broken: false,
             waits_at: None,
             pace: Pace::of(line.channel),
@@ -103,7 +113,7 @@ impl Core {
             if !self.lines.contains_key(&line) {
                 // Nothing of a new line can be staged: what its journal has is durable.
                 let journal = self.journal_ref()?;
-                let durable = LineBooks::read(journal, line)?;
+                let durable = LineBooks::read(journal, line, 0)?;
                 let proof = journal.rollback_proof(line)?;
                 let mailboxes = journal.mailboxes(line)?;
                 let mut state = LineState::new(line, durable, mailboxes);

@@ -29,8 +29,10 @@ pub const LIVE_VIEWERS_MAX: usize = 4;
 /// or a phone that was forgotten on a table, costs no more than this.
 pub const LIVE_LASTS_MAX: Duration = Duration::from_secs(10 * 60);
 
-/// How long a session outlasts the connection to the relay: long enough for another one.
-pub const LIVE_CUT_MAX: Duration = Duration::from_secs(10);
+/// How long a session outlasts the connection to the relay, so that its pictures end within five seconds of that also
+/// where nobody can say so. Less than a tick of the hub, which counts whole: the first that finds no connection ends it,
+/// and whoever still watches asks again.
+pub const LIVE_CUT_MAX: Duration = Duration::from_secs(4);
 
 /// A session that frames may be sealed for.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -113,12 +113,13 @@ impl Core {
         };
         let step = |session: &mut Session<Committer>, txn: &mut Txn<'_>| {
             session.notify(txn, &shown).map(drop)?;
-            match notice.kind {
+            let noted = match notice.kind {
                 NoticeKind::CameraAway => txn.note_camera_away(&notice.camera, true),
                 NoticeKind::CameraBack => txn.note_camera_away(&notice.camera, false),
                 NoticeKind::StorageFull => txn.note_storage_full(false),
                 NoticeKind::Motion | NoticeKind::Person => Ok(()),
-            }
+            };
+            noted.map(|()| notice.kind == NoticeKind::Motion)
         };
         let said = (Channel::Notification, notice.started_unix_ms);
         self.tell(said, (EPOCH_BYTES, ask), now_unix_ms, step)
@@ -134,20 +135,21 @@ impl Core {
             let named = (shown.as_str(), JPEG);
             let sent =
                 session.send_whole(txn, named, still.started_unix_ms, &still.jpeg, now_unix_ms);
-            sent.map(drop)
+            sent.map(|_end| true)
         };
         let bytes = EPOCH_BYTES + still.jpeg.len() as u64 + CHUNK_OVERHEAD_BYTES;
         let said = (Channel::Thumbnail, still.started_unix_ms);
         self.tell(said, (bytes, Ask::MakingRoom), now_unix_ms, step)
     }
 
-    /// One transaction for each phone that can be told.
+    /// One transaction for each phone that can be told. `step` says whether it tells of an event of which nothing was
+    /// told on its line before.
     fn tell(
         &mut self,
         (channel, started_unix_ms): (Channel, u64),
         (bytes, ask): (u64, Ask),
         now_unix_ms: u64,
-        mut step: impl FnMut(&mut Session<Committer>, &mut Txn<'_>) -> Result<(), JournalError>,
+        mut step: impl FnMut(&mut Session<Committer>, &mut Txn<'_>) -> Result<bool, JournalError>,
     ) -> Result<Recorded, CoreError> {
         if self.settings(now_unix_ms)?.settings.privacy {
             return Ok(Recorded::Not(Stop::Privacy));
@@ -176,12 +178,16 @@ impl Core {
                 return Ok(Recorded::Not(Stop::Space));
             }
             let told = self.in_txn(line, bytes, now_unix_ms, &mut step);
+            // Before anything else can begin the sync that covers it.
+            if let (Ok(true), Some(state)) = (&told, self.lines.get_mut(&line)) {
+                state.events_told += 1;
+            }
             let notice = Notice::Told {
                 line,
                 started_unix_ms,
             };
             match told {
-                Ok(())
+                Ok(_)
                     if mutant!(
                         "word_before_its_sync",
                         "C2",
@@ -190,7 +196,7 @@ impl Core {
                 {
                     push(&mut self.notices, notice);
                 }
-                Ok(()) => self.pending.push(notice),
+                Ok(_) => self.pending.push(notice),
                 Err(CoreError::Journal(error)) if self.is_poison(&error) => {
                     self.reopen(&error, now_unix_ms)?;
                 }

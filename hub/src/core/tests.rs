@@ -18,6 +18,7 @@ mod phones;
 mod retained;
 mod rollback;
 mod rotation;
+mod tell;
 mod trouble;
 pub(crate) mod world;
 

@@ -134,6 +134,7 @@ fn seal(
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::{SyncSender, sync_channel};
+    use std::time::Duration;
 
     use bytes::Bytes;
     use journal::ids::{Channel, LiveId};
@@ -143,8 +144,11 @@ mod tests {
     use super::super::{Outlet, Tap, cast};
     use super::*;
     use crate::core::Verdict;
-    use crate::core::tests::world::{HandClock, NOW_MS, World};
+    use crate::core::tests::world::{HandClock, NOW_MS, Phone, World};
     use crate::sealer::{self, SealerThread};
+
+    /// How long a piece is waited for, on a machine that does many other things.
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     fn piece(begins_group: bool, ends_fragment: bool) -> CastPiece {
         let start = LiveStart {
@@ -159,44 +163,52 @@ mod tests {
         }
     }
 
-    /// A camera that is watched, and a journal's thread that does nothing before `go_on` is dropped.
+    /// The phone watches the door from now on; its line.
+    fn watches(core: &mut Core, phone: &mut Phone) -> Line {
+        let line = Line::of(phone.line.pairing, Channel::Livestream);
+        let wish = LiveWish {
+            id: LiveId([7; 16]),
+            camera: "door".into(),
+        };
+        let mut txn = phone.journal().begin();
+        let mut viewer = Session::<Follower>::new(line);
+        viewer.send_watch(&mut txn, &wish).unwrap();
+        drop(txn.commit(()).unwrap());
+        assert_eq!(phone.send(core, line, NOW_MS), [Verdict::Taken]);
+        line
+    }
+
+    /// A camera that two phones watch, and a journal's thread that does nothing before `held` is dropped.
     struct Rig {
-        line: Line,
+        lines: [Line; 2],
         outlets: Outlets,
         caster: Caster,
-        go_on: SyncSender<()>,
+        held: Option<SyncSender<()>>,
         _tap: Tap,
         _thread: SealerThread,
     }
 
     impl Rig {
         async fn new() -> Self {
-            let (mut core, mut phone) = World::paired().split();
-            let line = Line::of(phone.line.pairing, Channel::Livestream);
-            let wish = LiveWish {
-                id: LiveId([7; 16]),
-                camera: "door".into(),
-            };
-            let mut txn = phone.journal().begin();
-            let mut viewer = Session::<Follower>::new(line);
-            viewer.send_watch(&mut txn, &wish).unwrap();
-            drop(txn.commit(()).unwrap());
-            assert_eq!(phone.send(&mut core, line, NOW_MS), [Verdict::Taken]);
+            let mut world = World::paired();
+            let mut second = world.pair_another();
+            let (mut core, mut first) = world.split();
+            let lines = [&mut first, &mut second].map(|phone| watches(&mut core, phone));
             let (sealer, thread) = sealer::start(core, HandClock::default()).unwrap();
-            let (go_on, held) = sync_channel::<()>(1);
+            let (held, go_on) = sync_channel::<()>(1);
             let busy = sealer.hand_over(move |_core, _now| {
                 // It ends when the other end is dropped.
-                let _ = held.recv();
+                let _ = go_on.recv();
                 Ok(())
             });
             drop(busy.await.unwrap());
             let outlets = Outlets::default();
             let (tap, caster) = cast("door".into(), true, &sealer, outlets.clone());
             Self {
-                line,
+                lines,
                 outlets,
                 caster,
-                go_on,
+                held: Some(held),
                 _tap: tap,
                 _thread: thread,
             }
@@ -207,9 +219,9 @@ mod tests {
             self.caster.cast(piece).await.unwrap();
         }
 
-        /// What went out, once the thread goes on: whether each began a group.
+        /// What waits in an outlet once the thread has gone on: whether each began a group.
         async fn sent(mut self, outlet: &mut Outlet) -> Vec<bool> {
-            drop(self.go_on);
+            drop(self.held.take());
             while !self.caster.flying.is_empty() {
                 self.caster.land().await.unwrap();
             }
@@ -229,7 +241,7 @@ mod tests {
     #[tokio::test]
     async fn all_pieces_of_a_group_go_out_however_late_the_first_is_sealed() {
         let mut rig = Rig::new().await;
-        let mut outlet = rig.outlets.attach(rig.line);
+        let mut outlet = rig.outlets.attach(rig.lines[0]);
         // The middle of a group, which nobody can use, and one whole.
         rig.cast(false, true).await;
         for (begins, ends) in [(true, false), (false, false), (false, true)] {
@@ -242,13 +254,36 @@ mod tests {
     #[tokio::test]
     async fn behind_a_piece_that_was_left_out_nothing_goes_before_the_next_group() {
         let mut rig = Rig::new().await;
-        let outlet = rig.outlets.attach(rig.line);
+        let outlet = rig.outlets.attach(rig.lines[0]);
         rig.cast(true, false).await;
         drop(outlet);
         rig.cast(false, false).await;
-        let mut outlet = rig.outlets.attach(rig.line);
+        let mut outlet = rig.outlets.attach(rig.lines[0]);
         rig.cast(false, true).await;
         rig.cast(true, true).await;
         assert_eq!(rig.sent(&mut outlet).await, [true, true]);
+    }
+
+    /// Whichever of the two the thread seals for first.
+    #[tokio::test]
+    async fn a_viewer_that_takes_nothing_costs_another_no_piece() {
+        // Of three groups 16 pieces may wait: not the whole third.
+        let group = [true, false, false, false, false, false, false];
+        let made = group.repeat(3);
+        for (quick, slow) in [(0, 1), (1, 0)] {
+            let mut rig = Rig::new().await;
+            let mut taken = rig.outlets.attach(rig.lines[quick]);
+            let mut left = rig.outlets.attach(rig.lines[slow]);
+            drop(rig.held.take());
+            let mut sent = Vec::new();
+            for begins_group in &made {
+                rig.cast(*begins_group, true).await;
+                let frame = tokio::time::timeout(PATIENCE, taken.next()).await;
+                sent.push(frame.unwrap().unwrap().begins_group);
+            }
+            assert_eq!(sent, made);
+            // The beginning is there, and nothing behind what had no room.
+            assert_eq!(rig.sent(&mut left).await, made[..16]);
+        }
     }
 }

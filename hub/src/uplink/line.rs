@@ -140,7 +140,8 @@ impl LineUplink {
                 return Ok(());
             };
             if self.line.channel == Channel::EventVideo {
-                self.hold.handle_alerts(alerts, now_ms(clock));
+                let handed = shared.queue.pictures_handed(self.line.pairing);
+                self.hold.handle_alerts(alerts, handed, now_ms(clock));
             }
             self.sender.handle_durable(head.last);
             self.sender.handle_ack(head.acked);
@@ -287,8 +288,13 @@ impl LineUplink {
                 if let Some(shaper) = &mut self.shaper {
                     shaper.handle_leaving(seq, now_ms(clock));
                 }
-                if let Err(error) = handle.append(seq, after, digest, bytes).await {
-                    self.slot_failed(error, clock)?;
+                match handle.append(seq, after, digest, bytes).await {
+                    // ORDER: behind the append. What was only about to be handed over could still be overtaken.
+                    Ok(()) if line.channel == Channel::Thumbnail => {
+                        shared.queue.picture_handed(line.pairing, seq);
+                    }
+                    Ok(()) => {}
+                    Err(error) => self.slot_failed(error, clock)?,
                 }
             }
         }
@@ -539,6 +545,7 @@ mod tests {
             acked: Seq(3),
             standing: Standing::Good,
             asked_again: 4,
+            events_told: 0,
         };
         let line = Line::of(journal::ids::PairingId([0; 16]), Channel::EventVideo);
         let mut uplink = LineUplink::new(line, head, None);

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! TestCamera::start(Config) -> url()          kill() and start_at() are a restart
-//! set_mood(Stalled | Garbage | ..)            from the next picture on
+//! set_mood(Stalled | Rubbish(0) | ..)         from the next picture on
 //! play(Scene)                                 another resolution
 //! ```
 //!
@@ -137,6 +137,9 @@ pub enum Mood {
     Garbage,
     /// It leaves out every 97th packet, and counts on.
     Lossy,
+    /// It sends good RTP packets of pictures and of sound, with rubbish in them behind so many bytes. With 0 there is
+    /// nothing that could be put together. Behind 4 there are no headers any more: all can be, and is rubbish.
+    Rubbish(usize),
 }
 
 /// A camera.

@@ -8,6 +8,18 @@ use bytes::Bytes;
 /// The most bytes of a NAL unit in one packet: as on Ethernet.
 const PAYLOAD_BYTES_MAX: usize = 1400;
 
+/// What stands before what is in a packet: the four bytes of RTSP, and the RTP header.
+const HEAD_BYTES: usize = 4 + 12;
+
+/// Puts rubbish in the place of what is in a packet, but for so many bytes of it. It is always the same, and without a
+/// zero, so that no start code is in it; no byte of it begins a NAL unit.
+pub(crate) fn overwrite(packet: &mut [u8], from: usize) {
+    let bytes = packet.iter_mut().enumerate().skip(HEAD_BYTES + from);
+    for (at, byte) in bytes {
+        *byte = 0x80 | (at * 37 % 128) as u8;
+    }
+}
+
 /// What pictures are made of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Codec {
@@ -148,6 +160,19 @@ mod tests {
         assert_eq!(packet.len(), 4 + 28);
         assert_eq!(packet[..8], [b'$', 3, 0, 28, 0x80, 200, 0, 6]);
         assert_eq!(packet[12..24], [1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 9]);
+    }
+
+    #[test]
+    fn rubbish_leaves_the_packet_as_it_was_and_what_is_in_it_not() {
+        let good = Stream::new(2, 97, 0).sound(5, &[1, 2, 3]);
+        let mut packet = good.clone();
+        overwrite(&mut packet, 4);
+        assert_eq!((packet.len(), &packet[..20]), (good.len(), &good[..20]));
+        assert!(packet[20..].iter().all(|byte| *byte >= 0x80));
+        overwrite(&mut packet, 0);
+        assert_eq!(packet[..16], good[..16]);
+        assert!(packet[16..].iter().all(|byte| *byte >= 0x80));
+        overwrite(&mut packet, 100);
     }
 
     #[test]

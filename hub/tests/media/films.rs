@@ -1,4 +1,4 @@
-//! Our clips as films for those who judge them, each with what went into it.
+//! Our clips and live streams as films for those who judge them, each with what went into it.
 //!
 //! What a film should be is counted from what the camera gave, and never from the bytes of the clip.
 
@@ -38,39 +38,42 @@ fn want(tracks: &Tracks, pictures: &[AccessUnit], sound: Option<Duration>) -> Wa
     }
 }
 
-/// The clip of these pieces, by the hub's segmenter and muxer.
-fn film(name: &str, tracks: Tracks, pieces: Vec<MediaUnit>, want: Want) -> Film {
+/// What fragments are made for. The same pieces make a film at each pace.
+pub(crate) const PACES: [Pace; 2] = [Pace::Clip, Pace::Live];
+
+/// The clip or the live stream of these pieces, by the hub's segmenter and muxer.
+fn film(name: &str, pace: Pace, tracks: Tracks, pieces: Vec<MediaUnit>, want: Want) -> Film {
     let mime = tracks.mime();
-    let mut segmenter = Segmenter::with_tracks(tracks, Pace::Clip);
+    let mut segmenter = Segmenter::with_tracks(tracks, pace);
     let mut chunks = Vec::new();
     for piece in pieces {
         chunks.extend(segmenter.handle_media(piece).expect("a sound piece"));
     }
     chunks.extend(segmenter.finish());
     Film {
-        name: name.to_owned(),
+        name: format!("{name} ({pace:?})"),
         bytes: concatenate(&chunks),
         mime,
         want,
     }
 }
 
-fn silent(name: &str, tracks: Tracks, pictures: Vec<AccessUnit>) -> Film {
+fn silent(name: &str, pace: Pace, tracks: Tracks, pictures: Vec<AccessUnit>) -> Film {
     let want = want(&tracks, &pictures, None);
     let pieces = pictures.into_iter().map(MediaUnit::Video).collect();
-    film(name, tracks, pieces, want)
+    film(name, pace, tracks, pieces, want)
 }
 
 /// The first pictures of a committed clip, from the file camera.
-pub(crate) fn of_file_camera(name: &str, pictures_max: usize) -> Film {
+pub(crate) fn of_file_camera(name: &str, pictures_max: usize, pace: Pace) -> Film {
     let mut pictures = units(name);
     pictures.truncate(pictures_max);
     let track = Arc::new(demux(&read(name)).track);
-    silent(name, Tracks::silent(track), pictures)
+    silent(name, pace, Tracks::silent(track), pictures)
 }
 
 /// So many pictures of the virtual camera.
-pub(crate) fn of_virtual_camera(pictures: usize) -> Film {
+pub(crate) fn of_virtual_camera(pictures: usize, pace: Pace) -> Film {
     let config = VirtualConfig {
         width: 320,
         height: 240,
@@ -90,11 +93,12 @@ pub(crate) fn of_virtual_camera(pictures: usize) -> Film {
         }
         (tracks, units)
     });
-    silent("the virtual camera", tracks, units)
+    silent("the virtual camera", pace, tracks, units)
 }
 
 /// The pictures and the sound of `bframes.mp4`, which no source of ours reads, as a camera with a microphone sends them.
-pub(crate) fn with_sound_and_b_frames() -> Film {
+/// Live, a fragment is shorter than a piece of sound, so that there are some without.
+pub(crate) fn with_sound_and_b_frames(pace: Pace) -> Film {
     let file = read("bframes.mp4");
     let clip = demux(&file);
     let pictures = units_of(&file, &clip);
@@ -134,8 +138,13 @@ pub(crate) fn with_sound_and_b_frames() -> Film {
         }
         pieces.push(MediaUnit::Video(picture.clone()));
     }
-    // The last piece waits for a successor, and the last picture does not wait for it.
-    let ticks = u64::from(test_camera::AUDIO_FRAME_SAMPLES) * (heard - 1);
+    // The last piece waits for a successor. The last picture does not wait for it where it fills its fragment; live it
+    // is alone in one, and takes the piece along.
+    let left = match pace {
+        Pace::Clip => 1,
+        Pace::Live => 0,
+    };
+    let ticks = u64::from(test_camera::AUDIO_FRAME_SAMPLES) * (heard - left);
     let want = want(&tracks, &pictures, Some(time(ticks, rate)));
-    film("sound and B-frames", tracks, pieces, want)
+    film("sound and B-frames", pace, tracks, pieces, want)
 }

@@ -1,20 +1,27 @@
-//! The players before our clips: whatever camera a clip is from, they take it, and find in it what went in.
+//! The players before our clips and live streams: whatever camera they are from, they take it, and find in it what went
+//! in.
 //!
-//! Chromium plays in real time, so it is started once, for short clips.
+//! Chromium plays in real time, so it is started once, for short films.
 
 use crashtest_players::{Film, Player, decode, play, read};
 
-use crate::films::{of_file_camera, of_virtual_camera, with_sound_and_b_frames};
+use crate::films::{PACES, of_file_camera, of_virtual_camera, with_sound_and_b_frames};
 use crate::support::CLIPS;
 
 /// Pictures of two seconds.
 const SHORT: usize = 20;
 
-/// A clip of each kind.
+/// A film of each kind, as a clip and as a live stream.
 fn films() -> Vec<Film> {
-    let whole = CLIPS.iter().map(|name| of_file_camera(name, usize::MAX));
-    let made = [of_virtual_camera(SHORT), with_sound_and_b_frames()];
-    whole.chain(made).collect()
+    let at = |pace| {
+        let whole = CLIPS.map(|name| of_file_camera(name, usize::MAX, pace));
+        let made = [
+            of_virtual_camera(SHORT, pace),
+            with_sound_and_b_frames(pace),
+        ];
+        whole.into_iter().chain(made)
+    };
+    PACES.into_iter().flat_map(at).collect()
 }
 
 #[test]
@@ -41,11 +48,14 @@ fn chromium_plays_our_clips_to_their_end_and_drops_no_picture() {
     if !Player::Chromium.is_here("chromium_plays_our_clips_to_their_end_and_drops_no_picture") {
         return;
     }
-    let mut films = vec![
-        of_file_camera("people-20s.mp4", SHORT),
-        of_virtual_camera(SHORT),
-        with_sound_and_b_frames(),
-    ];
+    let at = |pace| {
+        [
+            of_file_camera("people-20s.mp4", SHORT, pace),
+            of_virtual_camera(SHORT, pace),
+            with_sound_and_b_frames(pace),
+        ]
+    };
+    let mut films: Vec<Film> = PACES.into_iter().flat_map(at).collect();
     // And it can say no.
     let mut broken = films[0].clone();
     broken.bytes = broken.bytes.split_off(broken.bytes.len() / 2);

@@ -18,8 +18,15 @@ use super::{Committer, Follower, Session, notes};
 use crate::error::JournalError;
 use crate::ids::Epoch;
 use crate::journal::Journal;
+use crate::message::{CHUNK_BYTES_MAX, LIVE_INIT_BYTES_MAX, NAME_BYTES_MAX};
 use crate::mls_storage::{MlsProvider, Ratchet};
 use crate::wrap;
+
+/// Longest MLS message of a frame, in bytes: that of a full piece with all that a player begins with, and what fits
+/// beside it in the class of its wrap. A longer one is not decoded.
+pub(crate) const LIVE_MLS_BYTES_MAX: usize =
+    wrap::size_class(CHUNK_BYTES_MAX + LIVE_INIT_BYTES_MAX + NAME_BYTES_MAX)
+        - wrap::live::OVERHEAD_BYTES;
 
 /// What a frame was, as far as MLS goes.
 #[derive(Debug)]
@@ -126,6 +133,9 @@ impl Session<Follower> {
         let Some(content) = wrap::live::unwrap(&record.receive_key, &mailbox, frame) else {
             return Ok(Opened::NotAuthentic);
         };
+        if content.len() > LIVE_MLS_BYTES_MAX {
+            return Ok(Opened::Refused("a frame of more bytes than one has"));
+        }
         let Ok(message) = MlsMessageIn::tls_deserialize_exact(content.as_slice()) else {
             return Ok(Opened::Refused("not an MLS message"));
         };

@@ -14,10 +14,10 @@ use crate::message::{
     self, AppLiveMessage, LIVE_INIT_BYTES_MAX, LiveBegun, LiveEnd, LiveEnded, LiveStart, LiveWish,
 };
 use crate::scope::Scope;
-use crate::session::live::Opened;
+use crate::session::live::{LIVE_MLS_BYTES_MAX, Opened};
 use crate::{
     CHUNK_BYTES_MAX, EpochUse, JournalError, LiveArrival, LivePart, LivePiece, LiveRight, Received,
-    Role, Session, Suite, Taken, Takes,
+    Role, Session, Suite, Taken, Takes, wrap,
 };
 
 const LIVE: Channel = Channel::Livestream;
@@ -455,6 +455,58 @@ fn frames_beyond_their_limits_are_refused_and_the_largest_fits() {
     let shown = part(open(&mut phone, &frame));
     assert_eq!(shown.start, Some(start));
     assert_eq!(shown.bytes.len(), CHUNK_BYTES_MAX);
+}
+
+/// What a hub says in a frame is judged by its length before MLS decodes it: the longest that it may have opens, one
+/// byte more does not.
+#[test]
+fn a_frame_of_one_byte_too_many_is_not_decoded() {
+    let (mut camera, mut phone) = five(Suite::Classic);
+    let right = session(&mut camera, &mut phone, 1);
+    let (line, at) = (phone.line(LIVE), Epoch(right.session()));
+    let record = phone.journal.begin().pairing_record(line).unwrap();
+    let mailbox = record.line(LIVE).unwrap().receive.send_id();
+    let mut says = |bytes: usize| {
+        let hub = &mut camera.sessions[index(LIVE)];
+        let sealed = hub.encrypt_live(&mut camera.journal, (at, 1), &vec![7; bytes]);
+        let frame = sealed.unwrap();
+        let content = wrap::live::unwrap(&record.receive_key, &mailbox, &frame).unwrap();
+        let viewer = &mut phone.sessions[index(LIVE)];
+        let opened = viewer.decrypt_live(&mut phone.journal, &frame, Some(at));
+        (content.len(), opened.unwrap())
+    };
+    let almost = LIVE_MLS_BYTES_MAX - 400;
+    let (bytes, opened) = says(almost);
+    assert!(matches!(opened, Opened::Message { .. }));
+    // Around a plaintext of about this length stands as much as around another.
+    let longest = almost + (LIVE_MLS_BYTES_MAX - bytes);
+    let (bytes, opened) = says(longest);
+    assert_eq!(bytes, LIVE_MLS_BYTES_MAX);
+    assert!(matches!(opened, Opened::Message { .. }));
+    let (bytes, opened) = says(longest + 1);
+    assert_eq!(bytes, LIVE_MLS_BYTES_MAX + 1);
+    assert!(matches!(opened, Opened::Refused(why) if why.contains("more bytes")));
+    // It was passed, and the next is opened.
+    assert!(matches!(says(10).1, Opened::Message { .. }));
+}
+
+/// Frames are explained by no statement. A phone that missed more than a thousand of them, which is as many as MLS
+/// skips unless it is told otherwise, is shown the next.
+#[test]
+fn scenario_14_a_frame_behind_more_than_a_thousand_missed_ones_is_shown() {
+    const FRAMES: u64 = 1_100;
+    let (mut camera, mut phone) = five(Suite::Classic);
+    let right = session(&mut camera, &mut phone, 1);
+    let first = seal(&mut camera, &right, (true, b"first")).unwrap();
+    for _ in 2..FRAMES {
+        seal(&mut camera, &right, (false, b"missed")).unwrap();
+    }
+    let last = seal(&mut camera, &right, (false, b"last")).unwrap();
+    assert_eq!(part(open(&mut phone, &first)).number, 1);
+    let shown = part(open(&mut phone, &last));
+    assert_eq!((shown.number, shown.group), (FRAMES, 1));
+    assert_eq!(shown.bytes.as_slice(), b"last");
+    converge(&mut camera, &mut phone);
 }
 
 /// With the copy's own keys and none of the rules: whether MLS opens a frame.

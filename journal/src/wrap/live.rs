@@ -8,7 +8,7 @@ use wal::Dice;
 use wire::ids::SendId;
 use zeroize::Zeroizing;
 
-use super::{PREFIX_BYTES, VERSION, size_class};
+use super::{PREFIX_BYTES, VERSION, is_size_class, size_class};
 use crate::aead::{self, NONCE_BYTES, TAG_BYTES};
 use crate::sealed::{self, Key};
 
@@ -49,8 +49,12 @@ pub(crate) fn wrap(
     out
 }
 
-/// Opens one frame of the other side; `None` if it is none of this mailbox's.
+/// Opens one frame of the other side; `None` if it is none of this mailbox's. The length is looked at first, before
+/// anything is copied.
 pub(crate) fn unwrap(wrap_key: &Key, mailbox: &SendId, frame: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    if !is_size_class(frame.len()) {
+        return None;
+    }
     let (&VERSION, rest) = frame.split_first()? else {
         return None;
     };
@@ -70,6 +74,7 @@ pub(crate) fn unwrap(wrap_key: &Key, mailbox: &SendId, frame: &[u8]) -> Option<Z
 mod tests {
     use wal::SeededDice;
     use wire::ids::{Digest, Seq};
+    use wire::limits::ENVELOPE_BYTES_MAX;
 
     use super::*;
     use crate::wrap::{self as stored, Held, Kind, Place};
@@ -88,6 +93,43 @@ mod tests {
             bad[i] ^= 0x40;
             assert!(unwrap(&key, &mailbox, &bad).is_none(), "byte {i}");
             assert!(unwrap(&key, &mailbox, &frame[..i]).is_none(), "prefix {i}");
+        }
+    }
+
+    /// Nobody pads to any other length, so what has one is nothing, however well it was sealed.
+    #[test]
+    fn only_the_lengths_of_classes_are_opened() {
+        let (wrap_key, mailbox) = (Key::new([1; 32]), SendId([2; 24]));
+        let sealed = |total: usize| {
+            let nonce = [3; NONCE_BYTES];
+            let mut body = vec![0; total - PREFIX_BYTES - TAG_BYTES];
+            let key = live_key(&wrap_key, &mailbox);
+            let tag = aead::seal_in_place(&key, &nonce, &aad(&mailbox), &mut body);
+            [
+                [VERSION].as_slice(),
+                nonce.as_slice(),
+                body.as_slice(),
+                tag.as_slice(),
+            ]
+            .concat()
+        };
+        let longest = ENVELOPE_BYTES_MAX - 512;
+        for class in [512, 1024, 2048, 3584, 7680, 65_024, longest] {
+            for (bytes, opens) in [(class - 1, false), (class, true), (class + 1, false)] {
+                let frame = sealed(bytes);
+                assert_eq!(frame.len(), bytes);
+                let opened = unwrap(&wrap_key, &mailbox, &frame);
+                assert_eq!(opened.is_some(), opens, "{bytes}");
+            }
+        }
+        let beyond = size_class(longest + 1);
+        assert!(beyond > ENVELOPE_BYTES_MAX);
+        assert!(unwrap(&wrap_key, &mailbox, &sealed(beyond)).is_none());
+        // Whatever is said in one, a frame has one of them.
+        for bytes in [0, 1, 467, 468, 3_000, 60_000] {
+            let frame = wrap(&wrap_key, &mailbox, &vec![7; bytes], &mut SeededDice(3));
+            let opened = unwrap(&wrap_key, &mailbox, &frame);
+            assert_eq!(opened.map(|content| content.len()), Some(bytes));
         }
     }
 

@@ -2,9 +2,9 @@
 //!
 //! Does nothing, quickly, when all is there, and never goes to the network then. It installs only
 //! through the system's own package manager and only as root or with a password-free sudo;
-//! otherwise it prints the one line to run. It never edits configuration and never asks questions. Only the players that
-//! judge clips, and the server that is a camera, may stay missing, and not in CI: the tests that want one say what they do
-//! not cover.
+//! otherwise it prints the one line to run. It never edits configuration and never asks questions. Only who judges our
+//! clips or units, and the server that is a camera, may stay missing, and not in CI: the tests that want one say what they
+//! do not cover.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -45,8 +45,8 @@ const TEST_NEEDS: [Need; 1] = [Need {
     present: strace_works,
 }];
 
-/// What tests have our clips played with, and what cameras of others they have.
-const PLAYERS: [Need; 3] = [
+/// What tests have our clips played with and our units judged by, and what cameras of others they have.
+const PLAYERS: [Need; 4] = [
     Need {
         what: "ffmpeg",
         why: "tests have it decode every clip",
@@ -70,6 +70,12 @@ const PLAYERS: [Need; 3] = [
         ],
         present: rtsp_server_works,
     },
+    Need {
+        what: "systemd-analyze",
+        why: "a test has it say how much of the machine our units leave open",
+        apt_packages: &["systemd"],
+        present: systemd_analyze_works,
+    },
 ];
 
 /// Makes sure that the programs and tests can be built.
@@ -82,9 +88,9 @@ pub(crate) fn ensure_test_tools() -> Outcome<()> {
     ensure(&TEST_NEEDS)
 }
 
-/// Makes sure that clips can be judged by those who play them, and that a camera can be somebody else's. Where nobody may
-/// install them, or cannot, that is said, and is no failure: it is said again for each test that does not cover something
-/// without them. In CI (`CI=true`), where nobody reads that, it fails if they may be installed.
+/// Makes sure that clips can be judged by those who play them and units by systemd, and that a camera can be somebody
+/// else's. Where nobody may install them, or cannot, that is said, and is no failure: it is said again for each test that
+/// does not cover something without them. In CI (`CI=true`), where nobody reads that, it fails if they may be installed.
 pub(crate) fn ensure_players() -> Outcome<()> {
     let is_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
     let must_install = is_ci && privilege().is_some();
@@ -241,6 +247,11 @@ fn rtsp_server_works() -> bool {
     let server = cargo::root().join("crashtest/testdata/rtsp_server.py");
     let mut python = Command::new("/usr/bin/python3");
     succeeds(python.arg("-I").arg(server).arg("check"))
+}
+
+/// It needs no systemd that runs.
+fn systemd_analyze_works() -> bool {
+    succeeds(Command::new("systemd-analyze").arg("--version"))
 }
 
 /// Compiles a line that needs the compiler and the standard library's headers.

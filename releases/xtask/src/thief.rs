@@ -21,7 +21,7 @@ const EPOCHS: u64 = 200;
 const EPOCHS_QUICK: u64 = 20;
 
 /// What is told of each life: its name for people, and its key in what the thief says.
-const ROWS: [(&str, &str); 70] = [
+const ROWS: [(&str, &str); 72] = [
     ("messages that were sent", "messages"),
     (
         "  opened by any copy, as it may or not",

@@ -211,7 +211,7 @@ impl Hub {
         };
         // As the daemon does: the vault hears of it at a quiet moment or a tick, so that a process also ends between
         // the two.
-        let is_quiet = now_ms % 2 == 0;
+        let is_quiet = now_ms.is_multiple_of(2);
         let synced = process.core.begin_commit(wall);
         let synced = synced.and_then(|()| process.core.finish_commit(wall));
         let synced = synced.and_then(|()| match is_quiet {

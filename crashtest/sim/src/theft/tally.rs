@@ -417,8 +417,12 @@ impl Evidence {
             "without seals some messages stay shut",
         );
         demand(
-            unsealed.shut.1 > 0 && unsealed.released.1 > 0,
-            "without seals what a hub has taken or released stays shut",
+            everything(unsealed.shut),
+            "without seals some messages stay shut that a hub took",
+        );
+        demand(
+            everything(unsealed.released),
+            "without seals some copies stay shut that a hub released",
         );
         demand(
             everything(unsealed.beside),
@@ -507,6 +511,28 @@ mod tests {
         let leftover = [&everywhere[..], &[(Origin::Leftover, 3, 0)]].concat();
         let wanted = format!("{nothing} behind_checkpoints");
         assert_eq!(with(&leftover), [wanted]);
+    }
+
+    #[test]
+    fn one_taken_message_or_released_copy_that_stays_shut_without_seals_is_a_complaint() {
+        let with = |shut: (u64, u64), released: (u64, u64)| {
+            let evidence = Evidence {
+                sealed: Tally::default(),
+                retaining: Tally::default(),
+                unsealed: Tally {
+                    shut,
+                    released,
+                    ..Tally::default()
+                },
+            };
+            let complaints = evidence.complaints();
+            let says = |what: &str| complaints.iter().any(|complaint| complaint.contains(what));
+            (says("that a hub took"), says("that a hub released"))
+        };
+        assert_eq!(with((3, 3), (2, 2)), (false, false));
+        assert_eq!(with((3, 2), (2, 2)), (true, false));
+        assert_eq!(with((3, 3), (2, 1)), (false, true));
+        assert_eq!(with((0, 0), (0, 0)), (true, true));
     }
 
     #[test]

@@ -1,8 +1,12 @@
-//! A real clip as a byte stream, and programs that write it, write nothing, or do not exist.
+//! A real clip as a byte stream, and programs that write it, write nothing, or do not exist; and the one that README.md
+//! gives, an encoder, where that is installed.
+
+use crashtest_players::{Film, Player, Want, decode, read};
 
 use super::*;
 use crate::camera::demux::Clip;
 use crate::camera::{CameraErrorKind, TokioClock};
+use crate::segmenter::{Pace, Segmenter};
 
 const PICTURES: usize = 45;
 
@@ -112,6 +116,97 @@ async fn a_programs_output_is_read_until_it_ends() {
     assert_eq!(items, PICTURES, "a format, and all pictures but the last");
     assert!(matches!(error, CameraError::Ended { .. }), "{error}");
     assert_eq!(source.next_item().await, Ok(None));
+}
+
+/// What FFmpeg draws in the place of a USB camera, with colours as such cameras have them.
+const DRAWN: &str = "testsrc2=size=320x240:rate=25,format=yuyv422";
+/// Its pictures a second.
+const DRAWN_RATE: u64 = 25;
+
+/// The arguments of FFmpeg that README.md gives for a USB camera.
+fn usb_camera() -> Vec<String> {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let (_, behind) = readme
+        .split_once("`program = \"ffmpeg\"`, `arguments = ")
+        .unwrap();
+    let (arguments, _) = behind.split_once('`').unwrap();
+    serde_json::from_str(arguments).unwrap()
+}
+
+/// The clip of these pictures, by the hub's segmenter and muxer, and what it should be.
+fn film(tracks: &Tracks, pictures: &[AccessUnit]) -> Film {
+    let mut segmenter = Segmenter::with_tracks(tracks.clone(), Pace::Clip);
+    let mut chunks = Vec::new();
+    for picture in pictures {
+        chunks.extend(segmenter.handle_unit(picture.clone()).unwrap());
+    }
+    chunks.extend(segmenter.finish());
+    let gaps = pictures.windows(2).map(|pair| pair[1].dts - pair[0].dts);
+    let mut gaps: Vec<u64> = gaps.collect();
+    // The last picture is shown for as long as the one before it.
+    gaps.extend(gaps.last().copied());
+    let time =
+        |ticks: u64| Duration::from_nanos(ticks * 1_000_000_000 / u64::from(TIMESCALE.get()));
+    Film {
+        name: "a program's clip".to_owned(),
+        bytes: chunks.iter().flat_map(|chunk| chunk.data.clone()).collect(),
+        mime: tracks.mime(),
+        want: Want {
+            pictures: pictures.len(),
+            lasts: time(gaps.iter().sum()),
+            picture: time(gaps.iter().copied().max().unwrap()),
+            sound: None,
+        },
+    }
+}
+
+/// Two seconds of an encoder that cuts its pictures into slices, and is given colours that few decoders would take.
+#[tokio::test]
+async fn the_encoder_that_readme_gives_is_recorded_without_a_gap_and_can_be_decoded() {
+    let test = "the_encoder_that_readme_gives_is_recorded_without_a_gap_and_can_be_decoded";
+    if !Player::Ffmpeg.is_here(test) {
+        return;
+    }
+    let words = usb_camera();
+    let arguments = words.iter().flat_map(|word| match word.as_str() {
+        "v4l2" => vec!["lavfi", "-re"],
+        "/dev/video0" => vec![DRAWN, "-frames:v", "51"],
+        word => vec![word],
+    });
+    let arguments: Vec<&str> = arguments.collect();
+    assert!(arguments.contains(&"lavfi") && arguments.contains(&DRAWN));
+    let config = config("ffmpeg", &arguments, LONG);
+    let mut source = CommandSource::open(&config, TokioClock::new()).unwrap();
+    let Ok(Some(SourceItem::Format(tracks))) = source.next_item().await else {
+        panic!("the format is first");
+    };
+    let mut pictures = Vec::new();
+    let error = loop {
+        match source.next_item().await {
+            Ok(Some(SourceItem::Video(unit))) => pictures.push(unit),
+            Err(error) => break error,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(matches!(error, CameraError::Ended { .. }), "{error}");
+    // All but the last, which has no end.
+    assert_eq!(pictures.len(), 50);
+    let video = &tracks.video;
+    assert_eq!((video.width.get(), video.height.get()), (320, 240));
+    // Constrained Baseline.
+    let codec = video.codec.codec_string();
+    assert!(codec.starts_with("avc1.42"), "{codec}");
+    let seen = read(&film(&tracks, &pictures)).unwrap();
+    assert_eq!(seen.holes, 0);
+
+    // When a picture came is this machine's matter; they were drawn evenly.
+    for (number, picture) in (0_u64..).zip(&mut pictures) {
+        picture.dts = number * u64::from(TIMESCALE.get()) / DRAWN_RATE;
+    }
+    let film = film(&tracks, &pictures);
+    assert_eq!(film.want.lasts, Duration::from_secs(2));
+    decode(&film).unwrap();
 }
 
 #[tokio::test]

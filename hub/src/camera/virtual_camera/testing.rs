@@ -28,11 +28,14 @@ pub(crate) const PICTURE_MS: u64 = 1000 / RATE;
 /// The same in ticks of the track.
 const PICTURE_TICKS: u64 = 90_000 / RATE;
 
+/// Width and height of the pictures, in pixels, where nobody says anything else.
+const SIDES: (u16, u16) = (320, 240);
+
 /// The pictures of so many seconds each.
-fn pictures(script: &[(Shows, u64)]) -> Vec<Picture> {
+fn pictures((width, height): (u16, u16), script: &[(Shows, u64)]) -> Vec<Picture> {
     let config = VirtualConfig {
-        width: 320,
-        height: 240,
+        width,
+        height,
         pictures_per_second: RATE as u8,
         ..VirtualConfig::default()
     };
@@ -59,7 +62,7 @@ fn pictures(script: &[(Shows, u64)]) -> Vec<Picture> {
 /// [`PICTURE_MS`] after 1970.
 pub(crate) fn items(script: &[(Shows, u64)]) -> Vec<SourceItem> {
     let mut parameters = Parameters::default();
-    let numbered = (0..).zip(pictures(script));
+    let numbered = (0..).zip(pictures(SIDES, script));
     let items = numbered.flat_map(|(number, picture)| {
         let (dts, captured_unix_ms) = (number * PICTURE_TICKS, number * PICTURE_MS);
         parameters
@@ -71,7 +74,12 @@ pub(crate) fn items(script: &[(Shows, u64)]) -> Vec<SourceItem> {
 
 /// What an RTSP camera plays.
 pub(crate) fn scene(script: &[(Shows, u64)]) -> test_camera::Scene {
-    let pictures = pictures(script);
+    scene_of(SIDES, script)
+}
+
+/// The same in pictures of that width and height.
+pub(crate) fn scene_of(sides: (u16, u16), script: &[(Shows, u64)]) -> test_camera::Scene {
+    let pictures = pictures(sides, script);
     let first = &pictures[0];
     test_camera::Scene {
         vps: None,

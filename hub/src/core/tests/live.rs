@@ -446,7 +446,25 @@ fn what_is_to_end_ends_also_behind_another_commit() {
     ends_unwatched(&mut world, &mut viewer);
 }
 
-/// Without a connection nobody can say that it is enough.
+/// Without a connection nobody can say that it is enough: it ends within five seconds, which is the hub's tick.
+#[test]
+fn the_first_tick_without_a_connection_ends_a_session() {
+    let mut world = World::paired();
+    let mut viewer = first(&world);
+    let (core, phone) = world.ends();
+    viewer.watches(core, phone, 1);
+    core.handle_link(true);
+    let tick = Duration::from_secs(5);
+    core.handle_elapsed(tick, NOW_MS).unwrap();
+    core.handle_link(false);
+    assert!(!core.live_board().is_empty());
+    core.handle_elapsed(tick, NOW_MS).unwrap();
+    core.commit(NOW_MS).unwrap();
+    assert!(core.live_board().is_empty());
+    assert_eq!(viewer.told(core, phone), Some(LiveEnd::Unwatched));
+}
+
+/// One that was there when a tick came is as good as one that never left.
 #[test]
 fn a_session_does_not_outlast_its_connection_for_long() {
     let mut world = World::paired();

@@ -2,6 +2,7 @@
 
 mod h265;
 mod outage;
+mod resolution;
 mod undecodable;
 
 use std::num::NonZeroU32;

@@ -171,6 +171,64 @@ async fn a_camera_that_freezes_after_each_opening_is_said_to_be_away_and_in_one_
     assert_eq!(kinds, [NoticeKind::CameraAway]);
 }
 
+/// So good are its packets that pictures and sound can be put together of them. What they are nobody looks at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_camera_whose_pictures_and_sound_are_rubbish_is_recorded_and_nothing_is_said() {
+    let mut config = visit();
+    // Longer than this takes: parameter sets come with the first picture, and are to be good.
+    config.scene = scene(&[(Shows::Nobody, 30)]);
+    let camera = test_camera::TestCamera::start(config).await.unwrap();
+    let (sealer, mut thread) = sealer::start(World::paired().core, HandClock::default()).unwrap();
+    let source = login(&camera, test_camera::PASSWORD);
+    let events = by_the_clock(Duration::from_millis(500));
+    let (keeper, told) = keeper(source, events, sealer);
+    let lines = tokio::spawn(count_lines(told));
+    let (stop, stopped) = watch::channel(false);
+    let keeping = tokio::spawn(keeper.run(stopped));
+    ended(&mut thread, ClipState::Complete).await;
+    camera.set_mood(test_camera::Mood::Rubbish(4));
+    // The second at the latest has nothing else.
+    for _ in 0..3 {
+        ended(&mut thread, ClipState::Complete).await;
+    }
+    assert_eq!(camera.played(), 1, "it was opened again");
+    stop.send_replace(true);
+    keeping.await.unwrap().unwrap();
+    assert_eq!(lines.await.unwrap(), 0);
+}
+
+/// In no packet is anything of which a picture or sound could be put together.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_camera_that_sends_rubbish_in_its_packets_has_failed_in_one_line_and_is_recorded_again() {
+    let camera = visited().await;
+    let (sealer, mut thread) = sealer::start(World::paired().core, HandClock::default()).unwrap();
+    let source = login(&camera, test_camera::PASSWORD);
+    let events = by_the_clock(Duration::from_millis(500));
+    let (keeper, mut told) = keeper(source, events, sealer);
+    let lines = tokio::spawn(count_lines(told.clone()));
+    let (stop, stopped) = watch::channel(false);
+    let keeping = tokio::spawn(keeper.run(stopped));
+    ended(&mut thread, ClipState::Complete).await;
+    camera.set_mood(test_camera::Mood::Rubbish(0));
+    let failed = |board: &Cameras| matches!(board[0].trouble, Some(CameraError::Protocol { .. }));
+    drop(told.wait_for(failed).await.unwrap());
+    // It is opened again, and is no better.
+    let opened = async {
+        while camera.played() < 3 {
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    };
+    let patience = Duration::from_secs(60);
+    tokio::time::timeout(patience, opened).await.unwrap();
+    while thread.notices.try_recv().is_ok() {}
+    camera.set_mood(test_camera::Mood::Good);
+    ended(&mut thread, ClipState::Complete).await;
+    stop.send_replace(true);
+    keeping.await.unwrap().unwrap();
+    // That it is back is said when its pictures have kept coming.
+    assert_eq!(lines.await.unwrap(), 1);
+}
+
 /// Five times the plug is pulled for some seconds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_camera_that_comes_back_is_recorded_again_within_ten_seconds() {
