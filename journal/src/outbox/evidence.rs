@@ -282,7 +282,7 @@ impl Txn<'_> {
         line: Line,
         held: Held,
     ) -> Result<(), JournalError> {
-        wal::mutant!("proof_not_kept", "C8", "that a directory is an older copy is known until the process ends" => {
+        wal::mutant!("proof_not_kept", "C2", "that a directory is an older copy is known until the process ends; the next one tells of damage" => {
             return Ok(());
         });
         let Held { seq, digest } = held;
