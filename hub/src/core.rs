@@ -140,6 +140,8 @@ pub struct Core {
     /// An envelope of ours that proves this directory old, as far as it is not known to be kept.
     disproof: Option<Disproof>,
     reopens: u32,
+    /// At the last tick a first byte went before what the vault has not heard of.
+    keys_waited: bool,
     generation: u64,
     /// Whether a copy is kept of clips that begin.
     retains: bool,
@@ -214,6 +216,7 @@ impl Core {
             staged_bytes: 0,
             disproof: None,
             reopens: 0,
+            keys_waited: false,
             generation: 0,
             retains: false,
             unwanted: false,

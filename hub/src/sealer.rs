@@ -391,12 +391,13 @@ impl Worker {
 
     /// Nobody asks for anything: keys that were given up are erased.
     fn settle(&mut self, clock: &impl Clock) -> Result<(), CoreError> {
-        if !self.core.may_settle_keys() {
-            return Ok(());
-        }
-        if let Err(error) = self.core.settle_keys(clock.unix_ms()) {
-            tracing::warn!(%error, "the vault was not told of keys that were given up");
-            self.report();
+        match self.core.handle_quiet(clock.unix_ms()) {
+            Ok(true) => return self.begin_unless_committing(clock),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(%error, "the vault was not told of keys that were given up");
+                self.report();
+            }
         }
         self.alive()
     }

@@ -417,9 +417,8 @@ impl Core {
     /// # Errors
     /// The journal's.
     pub fn handle_timeout(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
+        self.settle_keys_at_tick(now_unix_ms)?;
         self.keep_disproof(now_unix_ms)?;
-        // However busy it is: what was given up is gone within a tick.
-        self.settle_keys(now_unix_ms)?;
         self.trim(TRIM_STEPS_PER_TICK);
         for camera in self.cameras() {
             let recording = self.recordings.get(&camera);
@@ -452,6 +451,9 @@ impl Core {
     /// # Errors
     /// The journal's.
     pub fn handle_rest(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
+        // First, because a rotation that is owed waits for the vault to have heard of the one before.
+        self.finish_commit(now_unix_ms)?;
+        self.settle_keys(now_unix_ms)?;
         self.commit(now_unix_ms)?;
         let rested = self.journal()?.rest();
         self.judge(rested, now_unix_ms)?;

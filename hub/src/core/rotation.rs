@@ -3,8 +3,8 @@
 //! The transaction that opens a message says that its line owes a rotation (`journal::Session::rotate_stirred`); what
 //! is owed by all lines is staged once for a batch, so that however many acks a batch takes cost two syncs of the
 //! vault together. While an event is recorded they wait for a tick, and always for the event's first byte: no sync is
-//! added on the way to that (one that is under way when an event begins is finished first, as that of a clip that has
-//! just ended is). The end of the event takes them along. What a process leaves owing, the opening of the journal
+//! added on the way to that (one that is under way when an event begins is finished first). A line whose last rotation
+//! the vault has not heard of waits for that ([`Core::handle_quiet`]). The end of the event takes them along. What a process leaves owing, the opening of the journal
 //! makes good for the next one; what that had no room for is owed as well. This room must never hold up what is
 //! staged: where there is no room for a rotation it comes later.
 
@@ -12,7 +12,6 @@ use journal::Rotation;
 use journal::ids::Line;
 use wal::Priority;
 
-use super::recording::Recording;
 use super::{Core, CoreError, LineState, PROVEN, is_about_one_line};
 
 /// What a rotation takes in the log: all values of a group, sealed anew.
@@ -36,8 +35,7 @@ impl Core {
     /// # Errors
     /// As [`Self::rotate_with_batch`].
     pub(super) fn rotate_at_tick(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
-        let first_byte_waits = self.recordings.values().any(Recording::awaits_first_byte);
-        match first_byte_waits {
+        match self.awaits_first_byte() {
             true => Ok(()),
             false => self.rotate_stirred(now_unix_ms),
         }

@@ -42,7 +42,35 @@ impl Core {
     /// syncs would hold up.
     pub fn may_settle_keys(&self) -> bool {
         let owes = self.journal.as_ref().is_some_and(Journal::owes_vault);
-        owes && !self.recordings.values().any(Recording::awaits_first_byte)
+        owes && !self.awaits_first_byte()
+    }
+
+    /// Nobody asks for anything: the vault hears of keys that were given up, and what has waited for that is staged,
+    /// the rotation of a line that took something meanwhile. True if there is something to sync.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub fn handle_quiet(&mut self, now_unix_ms: u64) -> Result<bool, CoreError> {
+        if !self.may_settle_keys() {
+            return Ok(false);
+        }
+        self.settle_keys(now_unix_ms)?;
+        self.rotate_with_batch(now_unix_ms)?;
+        Ok(self.has_staged())
+    }
+
+    /// However busy it is: what was given up is gone within a tick, or two where a first byte is in front of it.
+    pub(super) fn settle_keys_at_tick(&mut self, now_unix_ms: u64) -> Result<(), CoreError> {
+        self.keys_waited = self.awaits_first_byte() && !self.keys_waited;
+        match self.keys_waited {
+            true => Ok(()),
+            false => self.settle_keys(now_unix_ms),
+        }
+    }
+
+    /// Whether a first byte waits for a sync.
+    pub(super) fn awaits_first_byte(&self) -> bool {
+        self.recordings.values().any(Recording::awaits_first_byte)
     }
 
     /// Tells the vault of the keys that were given up. Two syncs, for which nothing need wait that is durable: what an

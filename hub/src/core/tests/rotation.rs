@@ -119,9 +119,39 @@ fn a_tick_tells_the_vault_whatever_else_there_is_to_do() {
     sync_log(&mut world);
     let begun = world.core.handle_event_started(event(), 5).unwrap();
     assert_eq!(begun, Recorded::Taken);
+    let owes = |world: &World| world.core.journal.as_ref().unwrap().owes_vault();
+    // The event's first byte goes first, once.
     world.core.handle_timeout(5).unwrap();
-    let owes = world.core.journal.as_ref().unwrap().owes_vault();
-    assert!(!owes);
+    assert!(owes(&world));
+    world.core.handle_timeout(5).unwrap();
+    assert!(!owes(&world));
+}
+
+/// What a line takes while the vault has not heard of its last rotation owes one, which comes as soon as that has.
+#[test]
+fn a_rotation_that_waits_for_the_vault_comes_with_the_next_quiet_moment_or_the_end() {
+    for at_rest in [false, true] {
+        let mut world = healed();
+        assert_eq!(world.hand_over_on(Channel::Config), [Verdict::Taken]);
+        sync_log(&mut world);
+        assert!(is_finished(&world, Channel::Config));
+        // Another ack, before anybody had time for the vault.
+        world.ack_on(Channel::Config);
+        let taken = world.hand_over_on(Channel::Config);
+        sync_log(&mut world);
+        assert_eq!(taken, [Verdict::Taken]);
+        assert!(is_stirred(&world, Channel::Config));
+        match at_rest {
+            true => world.core.handle_rest(5).unwrap(),
+            false => {
+                assert!(world.core.handle_quiet(5).unwrap());
+                sync_log(&mut world);
+                assert!(!world.core.handle_quiet(5).unwrap());
+            }
+        }
+        assert!(is_finished(&world, Channel::Config));
+        assert!(!world.core.may_settle_keys());
+    }
 }
 
 #[test]
