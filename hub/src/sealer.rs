@@ -3,8 +3,9 @@
 //! Jobs wait in a bounded channel; the thread takes all that wait, runs each, syncs once, and only
 //! then answers them; jobs that come while the disk syncs run at once, and share the next sync. So
 //! whoever has an answer knows that it is durable, cameras share their syncs, and no network is ever
-//! waited for. Keys that were given up are erased when nobody has asked for anything for a moment, at a tick at the latest. Who need not know at once hands a job over and reads its answer later. Its tick has both clocks, and
-//! says where they part. This room must never answer before the sync.
+//! waited for. Keys that were given up are erased when nobody has asked for anything for a moment, at the second tick at
+//! the latest. Who need not know at once hands a job over and reads its answer later. Its tick has both clocks, and says
+//! where they part. This room must never answer before the sync.
 
 mod clock_watch;
 

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 
 use app_core::{
     AddedPhone, AppError, Clip, ClipId, CommandOutcome, CommandState, CommandStatus, Event,
-    Exported, HubId, InviteCode, KnownSettings, LiveEvent, Notification, OFFLINE_ADVICE, PairedHub,
+    Exported, HubId, InviteCode, KnownSettings, Notification, OFFLINE_ADVICE, PairedHub,
     PairedPhone, Pairing, PhoneId, Status, Thumbnail, hex,
 };
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::invite::failure_text;
 use settings::{camera_json, camera_text, settings_json, settings_text};
 
+mod live;
 mod settings;
 
 /// Prints what is no fact but a text of its own, such as completions. A reader that has gone has had
@@ -115,23 +116,6 @@ impl Style {
             return Ok(());
         }
         self.line(|| json_of(event).unwrap_or(Value::Null), || text_of(event))
-    }
-
-    /// What is watched live, beside the pictures themselves.
-    pub(crate) fn live(self, place: Place, event: &LiveEvent) -> io::Result<()> {
-        match (self, live_json(event)) {
-            (Self::Json, None) => Ok(()),
-            (_, json) => self.line_to(place, || json.unwrap_or(Value::Null), || live_text(event)),
-        }
-    }
-
-    /// How old the pictures are, when that has become much, or little again.
-    pub(crate) fn live_age(self, place: Place, age_ms: u64) -> io::Result<()> {
-        self.line_to(
-            place,
-            || json!({"event": "live_age", "age_ms": age_ms}),
-            || Some(format!("live: what is shown is {} s old", age_ms / 1_000)),
-        )
     }
 
     pub(crate) fn clips(self, clips: &[Clip]) -> io::Result<()> {
@@ -618,45 +602,6 @@ fn clip_json(clip: &Clip) -> Value {
         "mime": clip.mime,
         "started_unix_ms": clip.started_unix_ms,
         "hub": clip.hub.to_string(),
-    })
-}
-
-/// What a program is told of live pictures.
-fn live_json(event: &LiveEvent) -> Option<Value> {
-    Some(match event {
-        LiveEvent::Began => json!({"event": "live_began"}),
-        LiveEvent::Start { mime, init } => {
-            json!({"event": "live_start", "mime": mime, "bytes": init.len()})
-        }
-        LiveEvent::Media {
-            bytes,
-            begins_group,
-            captured_unix_ms,
-            received_unix_ms,
-        } => json!({
-            "event": "live_media",
-            "bytes": bytes.len(),
-            "begins_group": begins_group,
-            "captured_unix_ms": captured_unix_ms,
-            "received_unix_ms": received_unix_ms,
-        }),
-        LiveEvent::Gap { frames } => json!({"event": "live_gap", "frames": frames}),
-        LiveEvent::Quiet => json!({"event": "live_quiet"}),
-        LiveEvent::Interrupted => json!({"event": "live_interrupted"}),
-        LiveEvent::Ended(why) => json!({"event": "live_ended", "why": why.as_str()}),
-        _ => return None,
-    })
-}
-
-/// The same for people; none for what they see anyway.
-fn live_text(event: &LiveEvent) -> Option<String> {
-    Some(match event {
-        LiveEvent::Began => "live: pictures follow".into(),
-        LiveEvent::Gap { frames } => format!("live: pictures are missing ({frames} pieces)"),
-        LiveEvent::Quiet => "live: nothing comes; what is shown is old".into(),
-        LiveEvent::Interrupted => "live: interrupted; it goes on in a moment".into(),
-        LiveEvent::Ended(why) => format!("live: ended ({})", why.as_str()),
-        _ => return None,
     })
 }
 

@@ -410,8 +410,8 @@ impl Core {
         Ok(Recorded::Taken)
     }
 
-    /// The vault hears of keys that were given up. Something that waits for room may have it now: the ends of clips that the full disk cut, or what a
-    /// phone is to be told. Acked envelopes are removed, clips that are dropped in part go on to be, old ones go, alarms
+    /// The vault hears of keys that were given up. Something that waits for room may have it now: the ends of clips that
+    /// the full disk cut, or what a phone is to be told. Acked envelopes are removed, clips that are dropped in part go on to be, old ones go, alarms
     /// are said, and keys rotated that an event has kept waiting.
     ///
     /// # Errors

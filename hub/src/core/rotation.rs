@@ -4,8 +4,9 @@
 //! is owed by all lines is staged once for a batch, so that however many acks a batch takes cost two syncs of the
 //! vault together. While an event is recorded they wait for a tick, and always for the event's first byte: no sync is
 //! added on the way to that (one that is under way when an event begins is finished first). A line whose last rotation
-//! the vault has not heard of waits for that ([`Core::handle_quiet`]). The end of the event takes them along. What a process leaves owing, the opening of the journal
-//! makes good for the next one; what that had no room for is owed as well. This room must never hold up what is
+//! the vault has not heard of waits for that ([`Core::handle_quiet`]). The end of the event takes them along. What a
+//! process leaves owing, the opening of the journal makes good for the next one; what that had no room for is owed as
+//! well. This room must never hold up what is
 //! staged: where there is no room for a rotation it comes later.
 
 use journal::Rotation;

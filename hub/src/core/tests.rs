@@ -10,6 +10,7 @@ mod cover;
 mod fragments;
 mod full;
 pub(crate) mod gate;
+pub(crate) mod given;
 mod heartbeat;
 mod invite;
 mod live;

@@ -6,6 +6,7 @@ use journal::{AppClipState, Taken};
 use wal::disk::Fault;
 
 use super::super::*;
+use super::given::{alert, still};
 use super::world::{NOW_MS, World, event, piece};
 use crate::camera::EventEnd;
 
@@ -410,15 +411,8 @@ fn nobody_is_notified_of_what_the_owner_does_not_want_and_the_picture_comes_all_
         ..Alerts::default()
     });
     world.core.set(quiet, NOW_MS).unwrap();
-    let alert = Alert {
-        camera: "door".into(),
-        started_unix_ms: 1_000,
-    };
-    let still = Still {
-        camera: "door".into(),
-        started_unix_ms: 1_000,
-        jpeg: bytes::Bytes::from_static(b"a picture"),
-    };
+    let alert = alert(1_000);
+    let still = still(1_000);
     let said = world.core.handle_alert(&alert, 5).unwrap();
     assert_eq!(said, Recorded::Not(Stop::Unwanted));
     assert_eq!(world.core.handle_still(&still, 5).unwrap(), Recorded::Taken);

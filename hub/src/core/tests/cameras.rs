@@ -1,11 +1,11 @@
 //! Several cameras at once, and what is said beside their clips.
 
-use bytes::Bytes;
 use journal::ids::Channel;
 use journal::message::NoticeKind;
 use journal::{AppClipState, Taken};
 
 use super::super::*;
+use super::given::{alert, still};
 use super::world::{World, event, piece};
 use crate::camera::EventEnd;
 
@@ -122,15 +122,8 @@ fn a_power_cut_cuts_off_both_and_a_journal_opened_again_neither() {
 #[test]
 fn notification_and_picture_reach_the_phone_while_the_clip_is_recorded() {
     let mut world = World::paired();
-    let alert = Alert {
-        camera: "door".into(),
-        started_unix_ms: 1_000,
-    };
-    let still = Still {
-        camera: "door".into(),
-        started_unix_ms: 1_000,
-        jpeg: Bytes::from_static(b"a picture"),
-    };
+    let alert = alert(1_000);
+    let still = still(1_000);
     assert_eq!(world.core.handle_alert(&alert, 5).unwrap(), Recorded::Taken);
     assert!(
         world.notices().is_empty(),
@@ -176,10 +169,7 @@ fn notification_and_picture_reach_the_phone_while_the_clip_is_recorded() {
 
 #[test]
 fn without_room_or_a_phone_nothing_is_said_and_nothing_else_stops() {
-    let alert = Alert {
-        camera: "door".into(),
-        started_unix_ms: 1_000,
-    };
+    let alert = alert(1_000);
     let mut alone = World::unpaired();
     let said = alone.core.handle_alert(&alert, 5).unwrap();
     assert_eq!(said, Recorded::Not(Stop::NoPairing));
@@ -198,15 +188,8 @@ fn without_room_or_a_phone_nothing_is_said_and_nothing_else_stops() {
 
 #[test]
 fn in_privacy_mode_and_at_a_constant_rate_nothing_is_said_beside_a_clip() {
-    let alert = Alert {
-        camera: "door".into(),
-        started_unix_ms: 1_000,
-    };
-    let still = Still {
-        camera: "door".into(),
-        started_unix_ms: 1_000,
-        jpeg: Bytes::from_static(b"a picture"),
-    };
+    let alert = alert(1_000);
+    let still = still(1_000);
     let mut world = both();
     let privacy = |privacy| journal::message::Settings {
         privacy,

@@ -6,6 +6,7 @@ use journal::ids::Channel;
 use journal::message::{CameraSettings, CommandKind, CommandResult, NoticeKind, Refusal};
 
 use super::super::*;
+use super::given::alert;
 use super::world::{NOW_MS, Phone, World, piece};
 use crate::camera::EventEnd;
 use crate::config::detection::Detection;
@@ -39,10 +40,7 @@ fn set(
 }
 
 fn begin(core: &mut Core, started_unix_ms: u64) {
-    let alert = Alert {
-        camera: "door".into(),
-        started_unix_ms,
-    };
+    let alert = alert(started_unix_ms);
     assert_eq!(core.handle_alert(&alert, 5).unwrap(), Recorded::Taken);
     let event = Event {
         camera: "door".into(),

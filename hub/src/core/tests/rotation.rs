@@ -4,6 +4,7 @@ use journal::ids::Channel;
 use journal::{EpochUse, Suite};
 
 use super::super::*;
+use super::given::alert;
 use super::world::{NOW_MS, World, event, piece};
 use crate::camera::EventEnd;
 
@@ -73,13 +74,6 @@ fn no_sync_of_the_vault_comes_before_a_first_byte_and_the_next_tick_rotates() {
     assert!(is_finished(&world, Channel::Config));
     let in_use = used(&world, Channel::EventVideo);
     assert!(matches!(in_use, EpochUse::InUse { .. }), "{in_use:?}");
-}
-
-fn alert(started_unix_ms: u64) -> Alert {
-    Alert {
-        camera: "door".into(),
-        started_unix_ms,
-    }
 }
 
 /// One sync of the log, as the journal's thread does it between two jobs.

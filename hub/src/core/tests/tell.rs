@@ -1,11 +1,11 @@
 //! What the uplink learns of what is said beside a clip.
 
-use bytes::Bytes;
 use journal::ids::{Channel, Line};
 use journal::message::{EventNotice, NoticeKind};
 
 use super::super::tell::Ask;
 use super::super::*;
+use super::given::{alert, still};
 use super::world::World;
 
 /// Of how many events the heads say that they were told, and of how many that the picture was sent.
@@ -21,15 +21,8 @@ fn told(world: &World) -> (u64, u64) {
 #[test]
 fn events_and_pictures_count_when_they_are_durable_and_hints_and_alarms_never() {
     let mut world = World::paired();
-    let alert = Alert {
-        camera: "door".into(),
-        started_unix_ms: 1_000,
-    };
-    let still = Still {
-        camera: "door".into(),
-        started_unix_ms: 1_000,
-        jpeg: Bytes::from_static(b"a picture"),
-    };
+    let alert = alert(1_000);
+    let still = still(1_000);
     let alarm = EventNotice {
         camera: "door".into(),
         started_unix_ms: 1_000,

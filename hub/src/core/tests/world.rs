@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use journal::ids::{Channel, Line, PairingId};
 use journal::message::{CameraDoc, CameraSettings, CommandKind, Settings, SettingsDoc};
 use journal::pairing::{AppNext, OfferTerms};
@@ -21,6 +20,7 @@ use wire::{Class, Invitation};
 
 use super::super::*;
 use super::gate::Gate;
+pub(crate) use super::given::{event, piece};
 use crate::camera::EventEnd;
 use crate::camera::clock::{Clock, Sleep};
 
@@ -63,24 +63,6 @@ impl Clock for HandClock {
 
     fn sleep_until(&self, _at: Duration) -> Sleep<'_> {
         Box::pin(std::future::pending())
-    }
-}
-
-pub(crate) fn event() -> Event {
-    Event {
-        camera: "door".into(),
-        mime: "video/mp4".into(),
-        started_unix_ms: 1_000,
-    }
-}
-
-/// Some thousands of bytes that differ from those of every other number.
-pub(crate) fn piece(number: u64) -> Piece {
-    let mut bytes = vec![0; 3_000 + number as usize];
-    wal::Dice::fill(&mut SeededDice(number), &mut bytes);
-    Piece {
-        bytes: Bytes::from(bytes),
-        captured_unix_ms: 2_000 + number,
     }
 }
 
