@@ -442,23 +442,26 @@ fn steal(terms: Terms, json: bool) -> Result<bool, Box<dyn std::error::Error>> {
     Ok(complaints.is_empty())
 }
 
+/// A seed is played again with so many pairs of hub and phone at most: the keys and the names of mailboxes are
+/// OpenMLS's own dice, which no seed throws, and what comes first of two lines depends on them.
+const REPRO_PAIRS: u32 = 16;
+
 fn repro(seed: u64) -> Result<bool, journal::JournalError> {
-    let pair = pair(Suite::XWing)?;
     let plan = Plan::of_seed(seed);
     println!("the plan of seed {seed}:\n{plan}");
-    match run::repeat(&plan, &pair) {
-        Ok(stats) => {
-            println!("every promise held: {stats:?}");
-            Ok(true)
-        }
-        Err(broken) => {
-            println!("{broken}");
-            let short = run::shrink(&plan, &pair, broken.promise);
-            println!(
-                "the shortest plan that still breaks {}:\n{short}",
-                broken.promise
-            );
-            Ok(false)
-        }
+    for _ in 0..REPRO_PAIRS {
+        let pair = pair(Suite::XWing)?;
+        let Err(broken) = run::repeat(&plan, &pair) else {
+            continue;
+        };
+        println!("{broken}");
+        let short = run::shrink(&plan, &pair, broken.promise);
+        println!(
+            "the shortest plan that still breaks {}:\n{short}",
+            broken.promise
+        );
+        return Ok(false);
     }
+    println!("every promise held, with {REPRO_PAIRS} pairs of hub and phone");
+    Ok(true)
 }

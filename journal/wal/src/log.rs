@@ -233,17 +233,24 @@ impl Log {
         // CRASH(wal.file.created): before: an empty file without a header, its name not synced; a start
         // finds it blank, if at all | after: its name is synced.
         crash_point!("wal.file.created");
-        // A failed sync is never retried. As "full" it would be, with the ballast gone; so it is
-        // passed on as what it is, and the caller poisons.
-        if !mutant!(
+        match mutant!(
             "directory_not_synced",
             "C4",
             "a new log file's name may be lost"
         ) {
-            self.disk.sync_dir(LOG_DIR).map_err(io::Error::other)?;
+            true => {}
+            false => self.sync_names()?,
         }
-        self.syncs += 1;
         Ok(FreeFile { slot, filled: 0 })
+    }
+
+    /// Makes the names of the log's files durable, and that removed ones are gone.
+    fn sync_names(&mut self) -> io::Result<()> {
+        // A failed sync is never retried. As "full" it would be, with the ballast gone or by the next
+        // file that comes or goes; so it is passed on as what it is, and the caller poisons.
+        self.disk.sync_dir(LOG_DIR).map_err(io::Error::other)?;
+        self.syncs += 1;
+        Ok(())
     }
 
     /// Grows a free file until `bytes` of it are filled, in whole steps, and syncs it, so that
@@ -653,10 +660,9 @@ impl Log {
             self.disk.remove(&slot_path(file.slot))?;
             removed = true;
         }
-        if removed {
-            self.disk.sync_dir(LOG_DIR)?;
-            self.syncs += 1;
+        match removed {
+            true => self.sync_names(),
+            false => Ok(()),
         }
-        Ok(())
     }
 }

@@ -5,7 +5,7 @@ mod common;
 use std::sync::Arc;
 
 use common::*;
-use wal::disk::{CrashPolicy, Disk, Fault, RealDisk, SimDisk};
+use wal::disk::{CrashPolicy, Disk, Fault, RealDisk, SimDisk, TraceOp};
 use wal::store::RocksStore;
 use wal::{ErrorKind, Options, SeededDice, Txn, Wal, WalError};
 
@@ -406,6 +406,40 @@ fn every_error_at_every_operation_is_survived() {
     }
     println!("{total} operations, {poisoned} poisoned runs");
     assert!(poisoned > 50, "{poisoned}");
+}
+
+/// Log files come and go; a sync of their names whose outcome is unknown is not asked for again, whatever it failed of.
+#[test]
+fn a_failed_sync_of_the_names_of_log_files_is_poison() {
+    let options = Options {
+        spare_files_max: 0,
+        ..small()
+    };
+    let life = |disk: &SimDisk| {
+        let (mut wal, _) = open_with(disk, 8, options.clone()).unwrap();
+        let opened = disk.op_count();
+        workload(&mut wal, disk, 8, 0, 50, &mut vec![Model::default()]);
+        (opened, wal.poisoned().is_some())
+    };
+    let disk = SimDisk::new();
+    disk.record_trace();
+    let (opened, _) = life(&disk);
+    let syncs_names = |one: &TraceOp| one.kind == "sync_dir" && one.path == "log";
+    let mut before = "";
+    let mut failed = [0, 0];
+    for (at, one) in disk.trace().iter().enumerate() {
+        if at as u64 >= opened && syncs_names(one) {
+            for fault in [Fault::Eio, Fault::Enospc] {
+                let disk = SimDisk::new();
+                disk.inject(at as u64, fault);
+                let (_, is_poisoned) = life(&disk);
+                assert!(is_poisoned, "{fault:?} at op {at}, behind a {before}");
+            }
+            failed[usize::from(before == "remove")] += 1;
+        }
+        before = one.kind;
+    }
+    assert!(failed.iter().all(|count| *count > 0), "{failed:?}");
 }
 
 #[test]
