@@ -361,6 +361,9 @@ impl<'j> Txn<'j> {
 
     /// Whether a scope that it rotates or ends has a change of which the vault has not heard.
     fn waits_for_vault(&self) -> bool {
+        mutant!("second_rotation_at_once", "C7", "a key is rotated again before the vault has heard of the first time" => {
+            return false;
+        });
         let changing = self.rotate.iter().chain(&self.ended);
         changing
             .copied()

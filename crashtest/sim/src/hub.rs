@@ -6,6 +6,7 @@
 mod facts;
 mod line;
 mod recording;
+mod sync;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use wire::envelope::Size;
 
 use self::facts::drops_unheard;
 use self::line::LineEnd;
+use self::sync::sync;
 use crate::net::{Answer, Down, Up, Way};
 use crate::node::{Machine, open_journal};
 use crate::oracle::{Books, Broken};
@@ -239,11 +241,12 @@ impl Hub {
         format!("{heads:?}")
     }
 
-    /// Whether everything that it ever sent is acked.
+    /// Whether everything that it ever sent is acked, and its vault has heard of all keys that were given up.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        let heads = self.process.as_ref().map(|process| process.core.heads());
-        let Some(Ok(heads)) = heads else {
+        let settled = self.process.as_ref();
+        let settled = settled.filter(|process| !process.core.may_settle_keys());
+        let Some(Ok(heads)) = settled.map(|process| process.core.heads()) else {
             return false;
         };
         let is_done = |head: &LineHeads| head.last == head.acked && head.standing == Standing::Good;
@@ -279,7 +282,7 @@ impl Hub {
             process.ticked_at_ms = now_ms;
             passing(process.core.handle_elapsed(passed, wall))?;
             passing(process.core.handle_timeout(wall))?;
-            passing(process.core.commit(wall))?;
+            passing(sync(&mut process.core, now_ms, wall))?;
         }
         let Process { core, lines, .. } = process;
         for end in lines {
@@ -330,7 +333,7 @@ impl Hub {
                 let taken = core.handle_envelope(end.way.line, seq, &bytes, wall);
                 let taken = passing(taken)?;
                 // ORDER: the sync, then the trim.
-                let synced = passing(core.commit(wall))?.is_some();
+                let synced = passing(sync(core, now_ms, wall))?.is_some();
                 let done = taken.filter(|taken| {
                     synced && matches!(taken.verdict, Verdict::Taken | Verdict::Duplicate)
                 });

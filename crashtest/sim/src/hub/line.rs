@@ -8,6 +8,7 @@ use hub::core::{Core, Judged, LineHeads, Standing};
 use wire::Seq;
 use wire::sender::{Need, Sender};
 
+use super::sync::sync;
 use super::{Fault, LetsGo, RETRY_MS, ended, passing};
 use crate::net::{Up, Way};
 use crate::node::Machine;
@@ -69,7 +70,7 @@ impl LineEnd {
         self.fetching = false;
         let judged = core.handle_stored(self.way.line, seq, shown.as_deref(), wall);
         let judged = passing(judged)?;
-        passing(core.commit(wall))?;
+        passing(sync(core, now_ms, wall))?;
         match judged {
             Some(Judged::RolledBack) if !books.is_old_writer(self.way.send) => {
                 let what = "the hub took its directory for an older copy, and it is none";

@@ -8,6 +8,7 @@ use hub::camera::EventEnd;
 use hub::core::{Alert, CoreError, Event, Piece, Recorded, Still};
 use journal::ids::Channel;
 
+use super::sync::sync;
 use super::{Fault, Hub, ended, passing};
 use crate::oracle::{self, Books};
 
@@ -209,15 +210,7 @@ impl Hub {
         let Some(process) = &mut self.process else {
             return Ok(false);
         };
-        // As the daemon does: the vault hears of it at a quiet moment or a tick, so that a process also ends between
-        // the two.
-        let is_quiet = now_ms.is_multiple_of(2);
-        let synced = process.core.begin_commit(wall);
-        let synced = synced.and_then(|()| process.core.finish_commit(wall));
-        let synced = synced.and_then(|()| match is_quiet {
-            true => process.core.settle_keys(wall),
-            false => Ok(()),
-        });
+        let synced = sync(&mut process.core, now_ms, wall);
         let synced = match synced {
             Ok(()) => true,
             Err(CoreError::Reopened) => process.core.is_recording(),

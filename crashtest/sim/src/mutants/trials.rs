@@ -122,6 +122,7 @@ pub const TRIALS: &[Trial] = &[
     world("relay_deletes_early", Flavour::Dies(Who::App)),
     world("relay_keeps_no_evidence", Flavour::GoesBack(Who::Hub)),
     world("relay_receipt_before_sync", Flavour::Dies(Who::Relay)),
+    world("second_rotation_at_once", Flavour::Dies(Who::Hub)),
     world("silence_ignored", Flavour::FallsSilent),
     world("stale_reloads_handle", Flavour::HearsLate),
     world("statement_behind_its_gap", Flavour::Rots),
