@@ -35,7 +35,7 @@ use crate::core::{CoreError, Heads, LineHeads, is_about_one_line};
 use crate::live::Outlets;
 use crate::sealer::{Sealer, SealerError};
 use crate::traffic::Traffic;
-use hearing::Hearing;
+use hearing::{Comparison, Hearing};
 use line::{LineUplink, Queue};
 
 /// A relay that was killed answers nothing; after this silence the connection is dropped.
@@ -194,6 +194,7 @@ pub fn start(
         queue: Queue::new(),
         lines: BTreeMap::new(),
         hearings: BTreeMap::new(),
+        comparison: None,
         backoff: Backoff::new(Box::new(jitter)),
     };
     let task = tokio::spawn(task.run());
@@ -218,6 +219,8 @@ struct Worker<C> {
     lines: BTreeMap<Line, Arc<tokio::sync::Mutex<LineUplink>>>,
     /// Which phones this process has heard.
     hearings: BTreeMap<PairingId, Arc<Hearing>>,
+    /// Which mailboxes it has compared, once it has been connected.
+    comparison: Option<Arc<Comparison>>,
     backoff: Backoff,
 }
 
@@ -353,9 +356,15 @@ impl<C: Clock + Clone + 'static> Worker<C> {
         let mut attached: BTreeMap<Line, Vec<AbortHandle>> = BTreeMap::new();
         loop {
             let current: Heads = heads.borrow_and_update().clone();
+            let comparison = self.comparison.get_or_insert_with(|| {
+                let all = current.keys().copied().collect();
+                Arc::new(Comparison::new(all))
+            });
+            let comparison = Arc::clone(comparison);
+            comparison.retain(|line| current.contains_key(line));
             for (line, head) in &current {
                 if !attached.contains_key(line) {
-                    let of_line = self.attach(*line, *head, connection, &mut tasks);
+                    let of_line = self.attach(*line, *head, (connection, &comparison), &mut tasks);
                     attached.insert(*line, of_line);
                 }
             }
@@ -393,7 +402,7 @@ impl<C: Clock + Clone + 'static> Worker<C> {
         &mut self,
         line: Line,
         head: LineHeads,
-        connection: &Arc<Connection>,
+        (connection, comparison): (&Arc<Connection>, &Arc<Comparison>),
         tasks: &mut JoinSet<(Line, Result<(), Over>)>,
     ) -> Vec<AbortHandle> {
         let known = self.lines.entry(line).or_insert_with(|| {
@@ -409,6 +418,7 @@ impl<C: Clock + Clone + 'static> Worker<C> {
             line,
             head,
             hearing: Arc::clone(hearing),
+            comparison: Arc::clone(comparison),
             connection: Arc::clone(connection),
             sealer: self.sealer.clone(),
             board: self.board.clone(),
@@ -420,6 +430,10 @@ impl<C: Clock + Clone + 'static> Worker<C> {
             let mut known = known.lock().await;
             loop {
                 let ended = known.send(&shared, &clock).await;
+                if is_its_own(&ended) {
+                    // The others do not wait for what cannot be compared.
+                    shared.comparison.done(line);
+                }
                 if let Some(ended) = unless_its_own(line, ended).await {
                     return (line, ended);
                 }

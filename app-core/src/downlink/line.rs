@@ -84,7 +84,7 @@ pub(super) struct LineTask {
     cursor: Seq,
     /// Whether this line is among those that are level with the relay.
     levels: Arc<Levels>,
-    /// Which lines of this connection have taken what the relay held for them.
+    /// Which lines of this connection were compared, and have taken what the relay held for them.
     hearing: Arc<Hearing>,
     /// Nothing is said before.
     has_heard: bool,
@@ -152,6 +152,7 @@ impl LineTask {
             let before = self.cursor;
             let ended = self.attachment().await;
             // The others do not wait for what cannot be taken.
+            self.hearing.compared(self.info.line);
             self.hearing.heard(self.info.line);
             match &ended {
                 Ok(()) => {}
@@ -282,9 +283,14 @@ impl LineTask {
             if phase == Phase::Closing {
                 deliveries = None;
             }
-            self.has_heard |= self.may_speak();
-            if self.has_heard {
-                self.send(&mut appends).await?;
+            if !self.has_heard && self.may_speak() {
+                // What another line was shown meanwhile ends this one as well.
+                self.look_again().await?;
+                self.has_heard = true;
+            }
+            self.send(&mut appends).await?;
+            if self.sender.is_sending() {
+                self.hearing.compared(self.info.line);
             }
             // Whoever does not listen has not waited, however long ago the relay had it all.
             if phase == Phase::Listening && self.has_heard && self.sender.is_idle() {
@@ -292,7 +298,7 @@ impl LineTask {
                 self.told_since_ms.get_or_insert(now_ms);
             }
             // Only now is it known that nothing at the relay speaks against our outbox.
-            match phase != Phase::CatchingUp && self.sender.is_sending() {
+            match phase != Phase::CatchingUp && self.has_heard && self.sender.is_sending() {
                 true => self.levels.insert(self.info.line, self.told_since_ms),
                 false => self.levels.lower(self.info.line),
             }
@@ -387,12 +393,8 @@ impl LineTask {
             Phase::Listening => (self.due_at_ms, self.listens_until_ms()),
             Phase::Closing => (None, None),
         };
-        // Who may not speak yet has nothing to do for its sender.
-        let speaks = match self.has_heard {
-            true => self.sender.poll_timeout(),
-            false => Some(self.hearing.until_ms()),
-        };
-        let times = [stall, due, listens, speaks];
+        let speaks = (!self.has_heard).then(|| self.hearing.until_ms());
+        let times = [stall, due, listens, speaks, self.sender.poll_timeout()];
         let next = times.into_iter().flatten().min();
         let now_ms = self.shared.clock.now_ms();
         Duration::from_millis(next.map_or(STALL_MS, |at| at.saturating_sub(now_ms)))
@@ -547,7 +549,7 @@ impl LineTask {
         }
     }
 
-    /// Sends what the outbox holds, as far as the window allows.
+    /// Compares the mailbox with the outbox and, once it may speak, sends what that holds, as far as the window allows.
     async fn send(&mut self, appends: &mut Option<AppendHandle>) -> Result<(), End> {
         loop {
             while let Some(event) = self.sender.poll_event() {
@@ -575,6 +577,7 @@ impl LineTask {
                         .handle_digest(seq, digest, self.shared.clock.now_ms());
                 }
                 Some(Need::Stored(evidence)) => self.have_judged(evidence, appends).await?,
+                Some(Need::Envelope { .. }) if !self.has_heard => return Ok(()),
                 Some(Need::Envelope { seq, after }) => {
                     let before = Seq(seq.0.saturating_sub(1));
                     let found = self

@@ -20,7 +20,7 @@ use wire::envelope::Envelope;
 use wire::ids::Seq;
 use wire::sender::{Evidence, Need, Sender, SenderEvent};
 
-use super::hearing::Hearing;
+use super::hearing::{Comparison, Hearing};
 use super::hold::{Alerts, Hold};
 use super::shape::Shaper;
 use super::turns::Rank;
@@ -48,6 +48,7 @@ pub(super) struct Shared {
     pub(super) line: Line,
     pub(super) head: LineHeads,
     pub(super) hearing: Arc<Hearing>,
+    pub(super) comparison: Arc<Comparison>,
     pub(super) connection: Arc<Connection>,
     pub(super) sealer: Sealer,
     pub(super) board: Board,
@@ -61,8 +62,8 @@ pub(super) struct LineUplink {
     absent: Option<Absent>,
     /// How often the phone had asked that the relay be asked anew when it last was.
     asked_again: u64,
-    /// It has waited for what the phone said; a later connection does not make it wait again.
-    has_heard: bool,
+    /// It has waited for what the relay holds and the phone said; a later connection does not make it wait again.
+    may_speak: bool,
     /// The rhythm, if there is one.
     shaper: Option<Shaper>,
     /// Whether a clip waits for the picture of its event. Never on another line.
@@ -105,7 +106,7 @@ impl LineUplink {
             sender: Sender::new(head.acked, head.last),
             absent: None,
             asked_again: head.asked_again,
-            has_heard: false,
+            may_speak: false,
             shaper: shaped.map(Shaper::new),
             hold: Hold::default(),
             ready: None,
@@ -125,10 +126,6 @@ impl LineUplink {
         let mut handle: Option<AppendHandle> = None;
         let mut place = shared.queue.place(Rank::of(self.line.channel));
         self.sender.handle_detached(now_ms(clock));
-        if !self.has_heard {
-            shared.hearing.over().await;
-            self.has_heard = true;
-        }
         loop {
             place.look();
             let (head, alerts) = {
@@ -153,6 +150,13 @@ impl LineUplink {
             self.take_events(shared)?;
             let blocked = head.standing == Standing::RolledBack;
             self.tell_shape(&head, shared);
+            if !self.may_speak && (blocked || self.sender.is_sending()) {
+                // ORDER: every mailbox is compared, then the first envelope leaves for any.
+                shared.comparison.done(self.line);
+                shared.hearing.over(&shared.comparison).await;
+                self.may_speak = true;
+                continue;
+            }
             match self.next(&head, blocked, &place, now_ms(clock)) {
                 Next::Serve(need) => {
                     self.serve(need, shared, clock, (&mut handle, &place))
