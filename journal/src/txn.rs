@@ -162,14 +162,23 @@ impl<'j> Txn<'j> {
         if self.born.contains_key(&scope) || self.journal.scopes.get(scope).is_some() {
             return Err(JournalError::Misuse("a scope is born once"));
         }
-        let Journal { scopes, dice, .. } = &mut *self.journal;
-        let key = scopes.pooled(self.births, &mut **dice);
+        let mut key = self.pooled();
+        if matches!(key, Err(JournalError::VaultFull)) && self.journal.owes_vault() {
+            // What has ended makes room as soon as the vault has heard of it.
+            self.journal.settle()?;
+            key = self.pooled();
+        }
         if let Err(error @ JournalError::Vault(_)) = &key {
             self.journal.poison(error.cause());
         }
         self.born.insert(scope, key?);
         self.births += 1;
         Ok(())
+    }
+
+    fn pooled(&mut self) -> Result<Box<ScopeKey>, JournalError> {
+        let Journal { scopes, dice, .. } = &mut *self.journal;
+        scopes.pooled(self.births, &mut **dice)
     }
 
     /// Whether the scope exists, births of this transaction included.

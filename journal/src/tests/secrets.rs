@@ -717,6 +717,23 @@ fn a_full_vault_refuses_births_and_nothing_else() {
     }
 }
 
+/// The end is durable and the vault has not heard of it: it does before anybody is told that it is full.
+#[test]
+fn what_has_ended_makes_room_for_a_birth_before_the_vault_is_said_to_be_full() {
+    let disk = SimDisk::new();
+    let vault = FileVault::new(Arc::new(disk.clone()), "vault").with_sectors_max(1);
+    let mut journal = open_over(&disk, 1, Box::new(vault)).unwrap();
+    let keys = fill(&mut journal, 0);
+    let mut txn = journal.begin();
+    txn.end(clip_scope(0));
+    let ended = txn.stage(()).unwrap();
+    journal.begin_commit().unwrap();
+    drop(journal.finish_commit().unwrap().redeem(ended));
+    assert!(journal.owes_vault());
+    assert_eq!(fill(&mut journal, keys), 1);
+    assert!(!journal.owes_vault());
+}
+
 /// A rotation that is staged while an earlier commit is under way reaches the vault after its own
 /// sync, not after the earlier one's.
 #[test]
