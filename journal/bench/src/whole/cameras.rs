@@ -32,7 +32,7 @@ pub(super) const QUESTIONS: [Question; 6] = [
     },
     Question {
         key: "four_cameras_written",
-        title: "the same, bytes written per byte of video",
+        title: "the same, bytes written per byte of video behind the first 96 MB",
         unit: "x",
         target: Target::AtMost(1.10),
     },
@@ -44,7 +44,7 @@ pub(super) const QUESTIONS: [Question; 6] = [
     },
     Question {
         key: "one_camera_written",
-        title: "the same, bytes written per byte of video",
+        title: "the same, bytes written per byte of video behind the first 96 MB",
         unit: "x",
         target: Target::AtMost(1.10),
     },
