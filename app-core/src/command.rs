@@ -20,11 +20,18 @@ pub const EVENT_SECONDS: (u32, u32) = journal::message::EVENT_SECONDS;
 /// For how many days at least and at most a hub may be told to keep a clip that no phone has got.
 pub const CLIP_DAYS: (u32, u32) = journal::message::CLIP_DAYS;
 
-/// One command, from the moment in which it was given until it was answered, and for a while after.
+/// One command, from the moment in which it was given until it was answered, and for a while after. `Display` is the
+/// whole of its name, for whoever keeps it; what people and programs are told is [`Self::short`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandId([u8; 16]);
 
 impl CommandId {
+    /// Its first digits, by which it is told.
+    #[must_use]
+    pub fn short(self) -> String {
+        self.to_journal().short()
+    }
+
     pub(crate) fn from_journal(id: JournalCommand) -> Self {
         Self(id.0)
     }
@@ -46,11 +53,18 @@ impl fmt::Debug for CommandId {
     }
 }
 
-/// A phone that is paired with a hub, as that hub names it.
+/// A phone that is paired with a hub, as that hub names it. `Display` is the whole of its name, for whoever keeps it; what
+/// people and programs are told is [`Self::short`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PhoneId([u8; 16]);
 
 impl PhoneId {
+    /// Its first digits, by which it is told. The same at the hub.
+    #[must_use]
+    pub fn short(self) -> String {
+        self.to_journal().short()
+    }
+
     pub(crate) fn from_journal(id: PairingId) -> Self {
         Self(id.0)
     }

@@ -69,7 +69,8 @@ pub enum AppError {
     Corrupt(String),
     /// Bytes of a clip are damaged on this device.
     #[error(
-        "chunk {chunk} of clip {clip} is damaged on this device; the clip cannot be exported whole"
+        "chunk {chunk} of clip {} is damaged on this device; the clip cannot be exported whole",
+        .clip.short()
     )]
     ClipDamaged {
         /// Which clip.
@@ -79,7 +80,8 @@ pub enum AppError {
     },
     /// The bytes read back are not those that were received.
     #[error(
-        "clip {clip} does not have the SHA-256 that was stored when it ended; it was not exported"
+        "clip {} does not have the SHA-256 that was stored when it ended; it was not exported",
+        .clip.short()
     )]
     HashDiffers {
         /// Which clip.
@@ -110,16 +112,16 @@ pub enum AppError {
     )]
     LineBroken,
     /// No such clip.
-    #[error("no clip {0} is known here; `clips` lists them")]
+    #[error("no clip {} is known here; `clips` lists them", .0.short())]
     NoSuchClip(ClipId),
     /// Nothing of the clip is here.
-    #[error("nothing of clip {0} is here; the hub dropped it")]
+    #[error("nothing of clip {} is here; the hub dropped it", .0.short())]
     EmptyClip(ClipId),
-    /// The text is no clip identifier.
-    #[error("a clip is named by 32 hexadecimal digits; `clips` lists them")]
+    /// The text is no whole clip identifier.
+    #[error("the whole name of a clip has 32 hexadecimal digits")]
     BadClipId,
     /// No such hub.
-    #[error("this app is not paired with hub {0}; `status` lists the hubs")]
+    #[error("this app is not paired with hub {}; `status` lists the hubs", .0.short())]
     NoSuchHub(HubId),
     /// As many commands wait for that hub's answers as may.
     #[error("too many commands wait for this camera to answer; try again when it has")]
@@ -284,6 +286,24 @@ impl AppError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Errors are shown, and logged.
+    #[test]
+    fn clips_and_hubs_are_told_by_their_first_digits() {
+        let clip = ClipId::from_journal(journal::ids::ClipId([0xab; 16]));
+        let hub = HubId::from_journal(journal::ids::PairingId([0xab; 16]));
+        for (error, digits) in [
+            (AppError::NoSuchClip(clip), 12),
+            (AppError::EmptyClip(clip), 12),
+            (AppError::HashDiffers { clip }, 12),
+            (AppError::ClipDamaged { clip, chunk: 7 }, 12),
+            (AppError::NoSuchHub(hub), 8),
+        ] {
+            let text = error.to_string();
+            let word = text.split([' ', ';']).find(|word| word.starts_with("abab"));
+            assert_eq!(word.map(str::len), Some(digits), "{text}");
+        }
+    }
 
     #[test]
     fn what_storage_says_has_the_kind_that_names_the_way_out() {

@@ -19,11 +19,18 @@ pub const HUB_WAIT_MS: u64 = 5_000;
 /// lost its state and is another hub now: both are silent.
 pub const OFFLINE_ADVICE: &str = "it looks offline: check its power and its network. If it was reset, or its disk was replaced, it has lost the keys that it shared with this phone and never answers: run `secluso-hub pair` there, `secluso-app pair` here, then `secluso-app forget` for the lost one";
 
-/// The video of one event. The same text at hub and app.
+/// The video of one event. `Display` is the whole of it, for whoever keeps it; what people and programs are told is
+/// [`Self::short`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClipId([u8; 16]);
 
 impl ClipId {
+    /// Its first digits, by which it is told. The same at hub and app.
+    #[must_use]
+    pub fn short(self) -> String {
+        self.to_journal().short()
+    }
+
     pub(crate) fn from_journal(clip: JournalClip) -> Self {
         Self(clip.0)
     }
@@ -55,11 +62,18 @@ impl FromStr for ClipId {
     }
 }
 
-/// One camera that this app is paired with.
+/// One camera that this app is paired with. `Display` is the whole of it, for whoever keeps it; what people and programs
+/// are told is [`Self::short`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HubId([u8; 16]);
 
 impl HubId {
+    /// Its first digits, by which it is told: those by which the hub tells of this phone.
+    #[must_use]
+    pub fn short(self) -> String {
+        self.to_journal().short()
+    }
+
     pub(crate) fn from_journal(pairing: PairingId) -> Self {
         Self(pairing.0)
     }

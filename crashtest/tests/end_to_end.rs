@@ -65,6 +65,10 @@ fn a_real_clip_arrives_while_it_is_recorded_and_is_equal() -> Outcome<()> {
         .iter()
         .find(|clip| clip.id == finished.text("clip"));
     assert!(clip.is_some_and(|clip| clip.bytes > 1_000_000), "{clip:?}");
+    // Both ends told its first digits alone, and fewer are enough to ask for it.
+    let id = finished.text("clip");
+    assert_eq!(id.len(), 12, "{id}");
+    assert_eq!(system.export(&id[..8])?, ends.exports[id]);
     Verdict::of(&Ok(ends)).expect_pass()
 }
 

@@ -161,6 +161,7 @@ fn nothing_is_told_where_everything_is_logged() -> Outcome<()> {
             "the right to append",
             "a pairing's name",
             "a group's name",
+            "a clip's name",
         ] {
             assert!(count(what) > 0, "{place}: {what}");
         }

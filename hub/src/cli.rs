@@ -102,7 +102,7 @@ enum Command {
         after_help = "Example:\n  secluso-hub remove 1a2b3c4d --config hub.toml --yes\n\nWorks with and without a running hub. What the phone has received stays on the phone; what the hub retains for it stays for `secluso-hub retained`."
     )]
     Remove {
-        /// The phone, as `secluso-hub phones` names it.
+        /// The phone, as `secluso-hub phones` names it, or its first digits, four at least.
         phone: String,
         #[command(flatten)]
         common: Common,
@@ -289,9 +289,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Remove { phone, common, yes } => {
             let config = common.read()?;
             if !yes {
-                let what = format!(
-                    "this erases the keys of phone {phone} and all that is kept for it; it must pair again. Add --yes to do it"
-                );
+                let what = "this erases the keys of that phone and all that is kept for it; it must pair again. Add --yes to do it";
                 return Err(Failure::new(Code::Usage, what));
             }
             about_phones(&config, common.format(), &Question::Remove(phone)).await

@@ -12,7 +12,6 @@ use relay_client::RelayAddress;
 use serde_json::{Value, json};
 
 use crate::exit::{Code, Failure};
-use crate::output::short;
 use crate::phones::find;
 use crate::sealer::Sealer;
 use crate::uplink::Uplink;
@@ -57,7 +56,7 @@ pub(crate) async fn answer(
         false => Some(invite(sealer, uplink, relay, phone).await?),
     };
     Ok(
-        json!({"event": "relay_code", "phone": short(phone), "relay": relay.to_string(), "invitation": invitation}),
+        json!({"event": "relay_code", "phone": phone.short(), "relay": relay.to_string(), "invitation": invitation}),
     )
 }
 

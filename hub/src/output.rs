@@ -3,16 +3,13 @@
 
 use std::io::Write as _;
 
-use journal::ids::{Channel, PairingId};
+use journal::ids::Channel;
 use journal::message::{Alerts, DropReason, LiveEnd};
 use serde_json::{Value, json};
 
 use crate::camera::{CameraError, CameraErrorKind};
 use crate::core::{ClipState, Notice, Stop};
 use crate::exit::Failure;
-
-/// Hexadecimal digits by which people name a phone.
-const SHORT_DIGITS: usize = 8;
 
 /// How facts are printed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,12 +60,12 @@ pub fn notice(notice: &Notice) -> (Option<Value>, String) {
         Notice::ClipStarted {
             clip, started_unix_ms, ..
         } => {
-            let id = clip.to_hex();
+            let id = clip.short();
             let json = json!({"event": "clip_started", "clip": id, "unix_ms": started_unix_ms});
             (Some(json), format!("recording clip {id}"))
         }
         Notice::ClipFinished { clip, .. } => {
-            let id = clip.clip.to_hex();
+            let id = clip.clip.short();
             let sha256 = clip.sha256.map(|hash| hex(&hash));
             let outcome = match clip.state {
                 ClipState::CutOff => "cut_off",
@@ -88,7 +85,7 @@ pub fn notice(notice: &Notice) -> (Option<Value>, String) {
             (Some(json), text.into())
         }
         Notice::ClipDropped { clip, reason, .. } => {
-            let id = clip.clip.to_hex();
+            let id = clip.clip.short();
             let (why, text) = match reason {
                 DropReason::Damaged => (
                     "damaged",
@@ -141,12 +138,12 @@ pub fn notice(notice: &Notice) -> (Option<Value>, String) {
             (Some(json), text.into())
         }
         Notice::LiveBegun { line, session } => {
-            let phone = short(line.pairing);
+            let phone = line.pairing.short();
             let json = json!({"event": "live_began", "phone": phone, "session": session});
             (Some(json), format!("phone {phone} watches live"))
         }
         Notice::LiveEnded { line, why } => {
-            let phone = short(line.pairing);
+            let phone = line.pairing.short();
             let why = why.map_or("interrupted", live_end);
             let json = json!({"event": "live_ended", "phone": phone, "why": why});
             (Some(json), format!("phone {phone} watches no more ({why})"))
@@ -161,33 +158,33 @@ pub fn notice(notice: &Notice) -> (Option<Value>, String) {
             ),
         ),
         Notice::PhoneSilent { phone } => (
-            Some(json!({"event": "phone_silent", "phone": short(*phone)})),
+            Some(json!({"event": "phone_silent", "phone": phone.short()})),
             format!(
                 "phone {} was not heard of for too long: nothing new is encrypted for it until its next heartbeat. If it is lost, run `secluso-hub remove {}`",
-                short(*phone),
-                short(*phone)
+                phone.short(),
+                phone.short()
             ),
         ),
         Notice::PhoneBack { phone } => (
-            Some(json!({"event": "phone_back", "phone": short(*phone)})),
+            Some(json!({"event": "phone_back", "phone": phone.short()})),
             format!(
                 "phone {} was heard of again: events are recorded for it",
-                short(*phone)
+                phone.short()
             ),
         ),
         Notice::PhoneAdded { phone, by } => (
-            Some(json!({"event": "phone_added", "phone": short(*phone), "by": short(*by)})),
+            Some(json!({"event": "phone_added", "phone": phone.short(), "by": by.short()})),
             format!(
                 "phone {} was paired by a code that phone {} passed on. If you do not know it, run `secluso-hub remove` for both",
-                short(*phone),
-                short(*by)
+                phone.short(),
+                by.short()
             ),
         ),
         Notice::PhoneRemoved { phone } => (
-            Some(json!({"event": "phone_removed", "phone": short(*phone)})),
+            Some(json!({"event": "phone_removed", "phone": phone.short()})),
             format!(
                 "phone {} is removed with all its keys; to use it again, pair it again",
-                short(*phone)
+                phone.short()
             ),
         ),
         // Never taken back, so no other state is ever told.
@@ -289,13 +286,6 @@ fn live_end(why: LiveEnd) -> &'static str {
     }
 }
 
-/// How a phone is named to people: enough of its identifier to tell it from the others.
-pub fn short(phone: PairingId) -> String {
-    let mut name = phone.to_hex();
-    name.truncate(SHORT_DIGITS);
-    name
-}
-
 /// The word for a channel in JSON.
 fn channel(channel: Channel) -> &'static str {
     match channel {
@@ -309,9 +299,20 @@ fn channel(channel: Channel) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use journal::ids::Line;
+    use journal::ids::{ClipId, Line, PairingId};
 
     use super::*;
+
+    #[test]
+    fn a_clip_is_told_by_its_first_digits() {
+        let (json, text) = notice(&Notice::ClipStarted {
+            line: Line::of(PairingId([0; 16]), Channel::EventVideo),
+            clip: ClipId(*b"0123456789abcdef"),
+            started_unix_ms: 7,
+        });
+        assert_eq!(json.unwrap()["clip"], "303132333435");
+        assert_eq!(text, "recording clip 303132333435");
+    }
 
     #[test]
     fn what_is_said_of_an_older_copy_names_the_way_out() {

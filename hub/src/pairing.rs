@@ -65,7 +65,7 @@ pub enum Step {
     },
     /// Done.
     Paired {
-        /// The pairing, in hex.
+        /// The pairing, as people are told of it.
         phone: String,
     },
     /// It was stopped, no phone is paired, and the code is void.
@@ -239,7 +239,7 @@ impl<'a, C: Clock> Place<'a, C> {
             }
             (None, Ok(_)) => return Ok(stopped(steps).await),
         };
-        let phone = phone.to_hex();
+        let phone = phone.short();
         let _gone = steps.send(Step::Paired { phone }).await;
         Ok(Ended::Paired)
     }

@@ -13,7 +13,6 @@ use crate::config::Config;
 use crate::control::{self, Request};
 use crate::core::{Core, CoreStatus, LineStatus};
 use crate::exit::{Code, Failure};
-use crate::output::short;
 use crate::sealer::{self, Sealer, SealerError};
 use crate::{reset, state, supervisor};
 
@@ -101,7 +100,7 @@ pub async fn answer(sealer: &Sealer, question: &Question) -> Result<Value, Failu
         let what = "no phone has finished pairing under this name; its code ends by itself";
         return Err(Failure::new(Code::Usage, what));
     }
-    Ok(json!({"event": "removed", "phone": short(phone)}))
+    Ok(json!({"event": "removed", "phone": phone.short()}))
 }
 
 fn list(status: &CoreStatus, unreadable: &[PairingId], now_unix_ms: u64) -> Value {
@@ -115,7 +114,7 @@ fn list(status: &CoreStatus, unreadable: &[PairingId], now_unix_ms: u64) -> Valu
     let phone = |line: &LineStatus| {
         let heard = line.heard;
         json!({
-            "phone": short(line.line.pairing),
+            "phone": line.line.pairing.short(),
             "paired_unix_s": line.paired_unix_s,
             // By the hub's clock; null before the first heartbeat.
             "heard_s_ago": heard.map(|heard| now_unix_ms.saturating_sub(heard.unix_ms) / 1000),
@@ -124,16 +123,16 @@ fn list(status: &CoreStatus, unreadable: &[PairingId], now_unix_ms: u64) -> Valu
             "silent": line.is_silent,
             "epoch": line.epoch,
             // The phone that passed the code on; null if it paired at this hub.
-            "added_by": added(line.line.pairing).map(|one| short(one.by)),
+            "added_by": added(line.line.pairing).map(|one| one.by.short()),
         })
     };
-    let rotten = |phone: &PairingId| json!({"phone": short(*phone), "unreadable": true});
+    let rotten = |phone: &PairingId| json!({"phone": phone.short(), "unreadable": true});
     let phones = status.lines.iter().map(phone);
     let phones: Vec<Value> = phones.chain(unreadable.iter().map(rotten)).collect();
     json!({"event": "phones", "phones": phones})
 }
 
-/// The one phone whose identifier begins so.
+/// The one phone whose identifier begins so. What was given is not said again: it may be the whole of it.
 pub(crate) fn find(known: &[PairingId], name: &str) -> Result<PairingId, Failure> {
     let name = name.trim().to_ascii_lowercase();
     let usage = |what: String| Failure::new(Code::Usage, what);
@@ -150,12 +149,13 @@ pub(crate) fn find(known: &[PairingId], name: &str) -> Result<PairingId, Failure
         .filter(|phone| phone.to_hex().starts_with(&name));
     match (fitting.next(), fitting.next()) {
         (Some(phone), None) => Ok(phone),
-        (Some(_), Some(_)) => Err(usage(format!(
-            "several phones begin with {name}; give more digits, as `secluso-hub status --json` shows them"
-        ))),
-        (None, _) => Err(usage(format!(
-            "no phone begins with {name}; `secluso-hub phones` shows those that there are"
-        ))),
+        (Some(_), Some(_)) => Err(usage(
+            "several phones have a name that begins so; give more digits".into(),
+        )),
+        (None, _) => Err(usage(
+            "no phone has a name that begins so; `secluso-hub phones` shows those that there are"
+                .into(),
+        )),
     }
 }
 
@@ -239,7 +239,7 @@ mod tests {
     async fn a_phone_whose_group_is_gone_is_removed_by_its_name() {
         let mut world = World::paired();
         world.lose_group(Channel::EventVideo);
-        let name = short(world.line.pairing);
+        let name = world.line.pairing.short();
         let (sealer, thread) = sealer::start(world.core, HandClock::default()).unwrap();
         let listed = answer(&sealer, &Question::List).await.unwrap();
         assert_eq!(listed["phones"][0]["phone"], name.as_str());
@@ -257,7 +257,7 @@ mod tests {
         let mut world = World::paired();
         world.core.unreadable = Some(world.line.pairing);
         world.core.refresh_lines().unwrap();
-        let name = short(world.line.pairing);
+        let name = world.line.pairing.short();
         let (sealer, thread) = sealer::start(world.core, HandClock::default()).unwrap();
         let listed = answer(&sealer, &Question::List).await.unwrap();
         assert_eq!(listed["phones"][0]["unreadable"], true);
@@ -290,9 +290,14 @@ mod tests {
         let mut like = phone;
         like.0[15] = 0;
         let twice = [phone, like];
-        let name = short(phone);
+        let name = phone.short();
         assert_eq!(find(&twice, &name).unwrap_err().code, Code::Usage);
         assert_eq!(find(&twice[..1], &name).unwrap(), phone);
         assert_eq!(find(&twice, &phone.to_hex()).unwrap(), phone);
+        // Neither what is unknown is said again in whole.
+        let unknown = PairingId([0x2b; 16]).to_hex();
+        let failure = find(&twice, &unknown).unwrap_err();
+        assert_eq!(failure.code, Code::Usage);
+        assert!(!failure.message.contains(&unknown), "{failure}");
     }
 }

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use crate::control::Request;
 use crate::core::{Core, CoreError};
 use crate::exit::Failure;
-use crate::output::short;
 use crate::phones::find;
 use crate::sealer::Sealer;
 
@@ -58,7 +57,7 @@ pub(crate) async fn list(sealer: &Sealer) -> Result<Value, Failure> {
         .await?
         .into_iter()
         .map(|(phone, (clips, chunks, may_ack))| {
-            json!({"phone": short(phone), "clips": clips, "chunks": chunks, "may_ack": may_ack})
+            json!({"phone": phone.short(), "clips": clips, "chunks": chunks, "may_ack": may_ack})
         })
         .collect();
     Ok(json!({"event": "retained", "phones": phones}))

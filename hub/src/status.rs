@@ -46,7 +46,7 @@ fn to_json(
         .map(|line| {
             let known = link.lines.get(&line.line).copied().unwrap_or_default();
             json!({
-                "phone": line.line.pairing.to_hex(),
+                "phone": line.line.pairing.short(),
                 "epoch": line.epoch,
                 "unacked_envelopes": line.unacked_envelopes,
                 "unacked_bytes": line.unacked_bytes,
@@ -72,7 +72,7 @@ fn to_json(
         .iter()
         .map(|clip| {
             json!({
-                "clip": clip.clip.to_hex(),
+                "clip": clip.clip.short(),
                 "bytes": clip.bytes,
                 "sha256": clip.sha256.map(|hash| hex(&hash)),
                 "outcome": clip.state.word(),
@@ -84,7 +84,7 @@ fn to_json(
         .iter()
         .map(|live| {
             json!({
-                "phone": live.line.pairing.to_hex(),
+                "phone": live.line.pairing.short(),
                 "session": live.session,
                 "seconds": live.lasted.as_secs(),
             })

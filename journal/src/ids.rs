@@ -1,14 +1,15 @@
 //! The journal's own identifiers: what hub and app name to each other and the relay never learns.
 //!
 //! This room must never hold a secret, and none of these identifiers is a key. `Debug` prints the
-//! first four bytes only, so that logs do not link a camera to a mailbox.
+//! first four bytes only, so that logs do not link a camera to a mailbox; what hub and app tell people
+//! and programs is `short`, the same digits at both.
 
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
 macro_rules! id16 {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident, $digits:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub struct $name(pub [u8; 16]);
@@ -17,6 +18,14 @@ macro_rules! id16 {
             /// The whole identifier as 32 lower-case hexadecimal digits.
             pub fn to_hex(self) -> String {
                 self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+            }
+
+            /// By which people and programs are told of it: its first digits, enough to tell it from the
+            /// others of its kind.
+            pub fn short(self) -> String {
+                let mut digits = self.to_hex();
+                digits.truncate($digits);
+                digits
             }
 
             /// Parses what [`Self::to_hex`] prints; anything else is `None`.
@@ -45,24 +54,24 @@ macro_rules! id16 {
 
 id16! {
     /// One camera paired with one phone.
-    PairingId
+    PairingId, 8
 }
 id16! {
     /// One offer to pair: the life of one QR code.
-    OfferId
+    OfferId, 8
 }
 id16! {
     /// The video of one event. Chosen at random by the hub.
-    ClipId
+    ClipId, 12
 }
 id16! {
     /// One order of an owner's app. Chosen at random by the app.
-    CommandId
+    CommandId, 12
 }
 
 id16! {
     /// One wish of an owner's app to watch live. Chosen at random by the app.
-    LiveId
+    LiveId, 12
 }
 
 /// An MLS epoch (RFC 9420, section 7.1). Never seconds since 1970.
@@ -147,6 +156,16 @@ mod tests {
     fn all_channels_stand_in_the_order_of_their_numbers() {
         assert_eq!(Channel::ALL.map(Channel::number), [1, 2, 3, 4, 5]);
         assert!(Channel::ALL.is_sorted());
+    }
+
+    /// There are few phones and many clips.
+    #[test]
+    fn people_are_told_of_the_first_digits_alone() {
+        let bytes = *b"0123456789abcdef";
+        assert_eq!(PairingId(bytes).short(), "30313233");
+        assert_eq!(ClipId(bytes).short(), "303132333435");
+        assert_eq!(CommandId(bytes).short(), "303132333435");
+        assert!(ClipId(bytes).to_hex().starts_with(&ClipId(bytes).short()));
     }
 
     #[test]

@@ -43,6 +43,8 @@ const MLS_SECRET_WORDS: [&str; 5] = [
 const MLS_SECRET_BYTES_MIN: usize = 16;
 /// Nesting that is followed.
 const MLS_DEPTH_MAX: usize = 64;
+/// The newest clips, and pictures, of a pairing whose names are sought.
+const CLIP_NAMES_MAX: usize = 32;
 
 /// A small value that some file holds.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -82,8 +84,9 @@ pub enum Shown {
     ToNobody,
     /// The relay, to which its owner shows it: mailboxes, names, admissions.
     ToRelay,
-    /// People, and everybody but the relay.
-    ToPeople,
+    /// The ends, which keep it in their state. The relay learns nothing of it, and people and programs are told no more
+    /// than its first digits.
+    ToEnds,
 }
 
 /// Something that a journal keeps, and that must not stand everywhere.
@@ -113,9 +116,9 @@ impl Secret {
         }
     }
 
-    fn told(what: &'static str, bytes: &[u8]) -> Self {
+    fn named(what: &'static str, bytes: &[u8]) -> Self {
         Self {
-            shown: Shown::ToPeople,
+            shown: Shown::ToEnds,
             ..Self::kept(what, bytes)
         }
     }
@@ -124,7 +127,7 @@ impl Secret {
 /// What a journal at rest knows and must have written nowhere as it is: its own and its pairings' secrets, those of
 /// MLS in its groups (of the epochs they are in, the exporter's among them, and private keys), and the whole names by
 /// which the relay knows it and its peers; and the names of its pairings and groups, by which the relay would know MLS's
-/// own messages. Storage keys are in [`keys_in`].
+/// own messages, and of its newest clips. Storage keys are in [`keys_in`].
 ///
 /// # Errors
 /// If the journal cannot be read.
@@ -143,7 +146,9 @@ pub fn secrets(journal: &Journal) -> Result<Vec<Secret>, JournalError> {
     }
     for pairing in journal.pairing_ids() {
         // A group's identifier begins with it, and stands in the header of each message of MLS.
-        out.push(Secret::told("a pairing's name", &pairing.0));
+        out.push(Secret::named("a pairing's name", &pairing.0));
+        let clips = clip_names(journal, pairing);
+        out.extend(clips.map(|clip| Secret::named("a clip's name", &clip.0)));
         let scope = Scope::Pairing(pairing);
         let record: Option<PairingRecord> = journal.secret_row(scope, Family::Pairing, &[])?;
         let Some(record) = record else { continue };
@@ -153,13 +158,26 @@ pub fn secrets(journal: &Journal) -> Result<Vec<Secret>, JournalError> {
         out.push(Secret::kept("a tag key", record.tag_key.as_slice()));
         out.push(Secret::shown("a device's name", &record.peer_device.0));
         for line in &record.lines {
-            out.push(Secret::told("a group's name", &line.group_id));
+            out.push(Secret::named("a group's name", &line.group_id));
             out.push(Secret::shown("the right to read", &line.receive.0));
             out.push(Secret::shown("the right to append", &line.send.0));
         }
     }
     out.extend(secrets_of_mls(journal)?);
     Ok(out)
+}
+
+/// The newest clips of a pairing and pictures of its events. A list that cannot be read has none: what else there is is
+/// sought all the same.
+fn clip_names(journal: &Journal, pairing: PairingId) -> impl Iterator<Item = ClipId> {
+    let lists: [Vec<ClipId>; 2] = match journal.role() {
+        Role::Hub => [journal.hub_clips(pairing), journal.hub_thumbnails(pairing)]
+            .map(|list| list.into_iter().flatten().map(|clip| clip.clip).collect()),
+        Role::App => [journal.app_clips(pairing), journal.app_thumbnails(pairing)]
+            .map(|list| list.into_iter().flatten().map(|clip| clip.clip).collect()),
+    };
+    let newest = |list: Vec<ClipId>| list.into_iter().rev().take(CLIP_NAMES_MAX);
+    lists.into_iter().flat_map(newest)
 }
 
 /// What the welcomes of a pairing are encrypted to: the private keys of the key packages of a phone that is in the middle

@@ -12,7 +12,7 @@ const EXAMPLES: &str = "Examples:
   secluso-app sync --follow
   secluso-app clips
   secluso-app thumbnails
-  secluso-app export 0123456789abcdef0123456789abcdef evening.mp4
+  secluso-app export 0123456789ab evening.mp4
 
 Exit codes: 0 done, 2 wrong use, 3 another process has the directory open, 4 damaged or refused
 state, 5 network, 6 not paired or not admitted, 7 no space, 70 a mistake in this program";
@@ -71,24 +71,22 @@ pub(crate) enum Command {
     /// List the last notifications.
     Notifications,
     /// Write exactly the bytes of a clip, or of the picture of an event, to a file.
-    #[command(
-        after_help = "Example: secluso-app export 0123456789abcdef0123456789abcdef evening.mp4"
-    )]
+    #[command(after_help = "Example: secluso-app export 0123456789ab evening.mp4")]
     Export {
-        /// The clip, as `clips` names it, or the picture, as `thumbnails` does.
+        /// The clip, as `clips` names it, or the picture, as `thumbnails` does; or its first digits, four at least.
         clip: String,
         /// The file; replaced only when the clip is whole.
         file: PathBuf,
     },
     /// Delete a clip, with picture and notification of its event: its key is erased from the state directory.
     Delete {
-        /// The clip, as `clips` names it.
+        /// The clip, as `clips` names it, or its first digits, four at least.
         clip: String,
     },
     /// Forget a hub that is lost, or that has removed this phone: its keys, and every clip of it that is here.
     #[command(after_help = "Example: secluso-app forget 1a2b3c4d --yes")]
     Forget {
-        /// The hub, as `status` names it, or its first digits.
+        /// The hub, as `status` names it, or its first digits, four at least.
         hub: String,
         /// Really do it.
         #[arg(long)]
@@ -146,7 +144,7 @@ pub(crate) enum Command {
         after_help = "Example: secluso-app remove-phone 1a2b3c4d --yes --wait\n\nThis phone cannot remove itself: that is done at the camera, with `secluso-hub remove`."
     )]
     RemovePhone {
-        /// The phone, as the answer to `phones` names it.
+        /// The phone, as the answer to `phones` names it, or its first digits, four at least.
         phone: String,
         /// Really do it.
         #[arg(long)]
@@ -163,7 +161,7 @@ pub(crate) enum Command {
         /// program ends.
         #[arg(long, value_name = "FILE")]
         png: Option<PathBuf>,
-        /// The hub, as `status` names it; needed only if there are several.
+        /// The hub, as `status` names it, or its first digits; needed only if there are several.
         #[arg(long, value_name = "HUB")]
         hub: Option<String>,
     },
@@ -194,7 +192,7 @@ impl Command {
 /// What to watch, and where it goes.
 #[derive(Args, Debug)]
 pub(crate) struct LiveOptions {
-    /// The hub, as `status` names it; needed only if there are several.
+    /// The hub, as `status` names it, or its first digits; needed only if there are several.
     #[arg(long, value_name = "HUB")]
     pub(crate) hub: Option<String>,
     /// The camera's name; without it the hub's first.
@@ -224,7 +222,7 @@ impl LiveOptions {
 /// To which hub a command goes, and how long this program lasts.
 #[derive(Args, Debug)]
 pub(crate) struct OrderOptions {
-    /// The hub, as `status` names it; needed only if there are several.
+    /// The hub, as `status` names it, or its first digits; needed only if there are several.
     #[arg(long, global = true, value_name = "HUB")]
     pub(crate) hub: Option<String>,
     /// Go on until the hub has answered. Without it, a later `sync` fetches the answer.

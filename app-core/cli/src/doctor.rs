@@ -88,7 +88,7 @@ async fn inside(app: &App, style: Style) -> Result<u8, Failure> {
     }
     let mut worst = 0;
     for hub in &status.hubs {
-        let what = format!("hub {} through {}", hub.hub, hub.relay);
+        let what = format!("hub {} through {}", hub.hub.short(), hub.relay);
         match hub.standing.trouble() {
             None => style.check("pairing", "ok", &what)?,
             Some(error) => {

@@ -11,7 +11,8 @@ use app_core::{
 };
 use pairing_code::CodeImage;
 
-use crate::orders::{stands, which_hub};
+use crate::names;
+use crate::orders::stands;
 use crate::output::{Style, outcome_text};
 use crate::run::{Failure, open};
 
@@ -36,7 +37,7 @@ pub(crate) async fn invite(
     let image = png.as_deref().map(CodeImage::at).transpose();
     let mut image = image.map_err(|error| Failure::Usage(error.to_string()))?;
     let app = open(dir).await?;
-    let hub = which_hub(&app, hub).await?;
+    let hub = names::hub(&app, hub).await?;
     let events = app.observe();
     let id = app.command(hub, Command::Invite).await?;
     let ended = tokio::select! {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use app_core::{App, AppError, LiveEvent, LiveStop, LiveView, SyncMode};
 
 use crate::args::LiveOptions;
-use crate::orders::which_hub;
+use crate::names;
 use crate::output::{Place, Style};
 use crate::run::{Failure, open};
 
@@ -28,7 +28,7 @@ const OLD_MS: u64 = 5_000;
 /// Shows a camera until somebody stops it, or nothing more can come.
 pub(crate) async fn show(dir: &Path, options: &LiveOptions, style: Style) -> Result<(), Failure> {
     let app = open(dir).await?;
-    let hub = which_hub(&app, options.hub.as_deref()).await?;
+    let hub = names::hub(&app, options.hub.as_deref()).await?;
     let camera = options.camera.clone().unwrap_or_default();
     let (mut sink, mut player) = Sink::open(options)?;
     let words = Words {

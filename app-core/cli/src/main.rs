@@ -8,6 +8,7 @@ mod camera_settings;
 mod doctor;
 mod invite;
 mod live;
+mod names;
 mod orders;
 mod output;
 mod run;

@@ -7,16 +7,14 @@ use std::path::Path;
 
 use app_core::{
     Alerts, App, AppError, Command, CommandId, CommandOutcome, CommandState, CommandStatus, Events,
-    HubId, HubSettings, PairedPhone, PhoneId, SyncMode,
+    HubId, HubSettings, PhoneId, SyncMode,
 };
 
 use crate::args::{OrderOptions, SettingKey, SettingsAction, Switch};
 use crate::camera_settings;
+use crate::names;
 use crate::output::Style;
 use crate::run::{Failure, open};
-
-/// Fewest digits by which a phone may be named.
-const NAME_DIGITS_MIN: usize = 4;
 
 /// What is to be ordered, as the command line has it.
 pub(crate) enum Wanted {
@@ -36,7 +34,7 @@ pub(crate) async fn order(
     style: Style,
 ) -> Result<(), Failure> {
     let app = open(dir).await?;
-    let hub = which_hub(&app, options.hub.as_deref()).await?;
+    let hub = names::hub(&app, options.hub.as_deref()).await?;
     let command = match wanted {
         Wanted::Privacy(switch) => Command::Privacy {
             on: switch == Switch::On,
@@ -79,48 +77,12 @@ pub(crate) async fn list(dir: &Path, style: Style) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `forget`: the hub that is named by its first digits.
+/// `forget`: the hub that is named, also where it is the only one.
 pub(crate) async fn forget(dir: &Path, named: &str) -> Result<HubId, Failure> {
     let app = open(dir).await?;
-    let hubs: Vec<HubId> = app
-        .status()
-        .await?
-        .hubs
-        .iter()
-        .map(|status| status.hub)
-        .collect();
-    let named = named.trim().to_ascii_lowercase();
-    let fits = |hub: &&HubId| !named.is_empty() && hub.to_string().starts_with(&named);
-    let mut fitting = hubs.iter().filter(fits);
-    let (Some(hub), None) = (fitting.next(), fitting.next()) else {
-        return Err(Failure::Usage(format!(
-            "this app is paired with no hub, or with several, whose name begins with {named}; `status` lists them"
-        )));
-    };
-    app.forget(*hub).await?;
-    Ok(*hub)
-}
-
-/// The only hub, or the one that is named.
-pub(crate) async fn which_hub(app: &App, named: Option<&str>) -> Result<HubId, Failure> {
-    let hubs = app.status().await?.hubs;
-    let known: Vec<HubId> = hubs.iter().map(|status| status.hub).collect();
-    match (named, known.as_slice()) {
-        (_, []) => Err(AppError::NotPaired.into()),
-        (None, [only]) => Ok(*only),
-        (None, _) => Err(Failure::Usage(
-            "this app is paired with several hubs; name one with --hub, as `status` lists them"
-                .into(),
-        )),
-        (Some(named), known) => {
-            let found = known.iter().find(|hub| hub.to_string() == named);
-            found.copied().ok_or_else(|| {
-                Failure::Usage(format!(
-                    "this app is not paired with a hub {named}; `status` lists them"
-                ))
-            })
-        }
-    }
+    let hub = names::named_hub(&app, named).await?;
+    app.forget(hub).await?;
+    Ok(hub)
 }
 
 /// The phone that is named so, of those that the hub told of last.
@@ -131,42 +93,9 @@ async fn which_phone(app: &App, hub: HubId, named: &str) -> Result<PhoneId, Fail
         _ => None,
     });
     match told {
-        Some(phones) => find(phones, named),
+        Some(phones) => names::phone(phones, named),
         None => Err(Failure::Usage(
             "ask first which phones the camera has: `secluso-app phones --wait`".into(),
-        )),
-    }
-}
-
-fn find(phones: &[PairedPhone], named: &str) -> Result<PhoneId, Failure> {
-    let names = phones.iter().map(|known| known.phone.to_string());
-    let only = only_one(names, named).map_err(Failure::Usage)?;
-    match phones.iter().find(|known| known.phone.to_string() == only) {
-        Some(known) if !known.is_this => Ok(known.phone),
-        _ => Err(Failure::Usage(
-            "this phone cannot remove itself; run `secluso-hub remove` at the camera".into(),
-        )),
-    }
-}
-
-/// The one name that begins so; else what to say.
-fn only_one(names: impl Iterator<Item = String>, named: &str) -> Result<String, String> {
-    let named = named.trim().to_ascii_lowercase();
-    let is_name =
-        named.len() >= NAME_DIGITS_MIN && named.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if !is_name {
-        return Err(format!(
-            "a phone is named by at least {NAME_DIGITS_MIN} hexadecimal digits, as the answer to `phones` has them"
-        ));
-    }
-    let mut fitting = names.filter(|name| name.starts_with(&named));
-    match (fitting.next(), fitting.next()) {
-        (Some(name), None) => Ok(name),
-        (Some(_), Some(_)) => Err(format!(
-            "several phones begin with {named}; give more digits"
-        )),
-        (None, _) => Err(format!(
-            "no phone begins with {named}; `secluso-app phones --wait` asks for those that there are"
         )),
     }
 }
@@ -259,17 +188,6 @@ async fn answered(app: &App, id: CommandId, mut events: Events) -> Result<(), Ap
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_phone_is_named_by_the_beginning_that_fits_it_alone() {
-        let find = |named| only_one(["12ab34", "12cd00"].map(str::to_owned).into_iter(), named);
-        assert_eq!(find("12AB ").as_deref(), Ok("12ab34"));
-        for bad in ["", "12a", "12xy", "9999", "12ab345"] {
-            assert!(find(bad).is_err(), "{bad:?}");
-        }
-        let twice = ["12ab34", "12ab99"].map(str::to_owned).into_iter();
-        assert!(only_one(twice, "12ab").is_err());
-    }
 
     #[test]
     fn one_setting_is_changed_and_the_others_stay_as_they_are_wanted() {

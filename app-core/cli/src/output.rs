@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use app_core::{
     AddedPhone, AppError, Clip, ClipId, CommandOutcome, CommandState, CommandStatus, Event,
     Exported, HubId, InviteCode, KnownSettings, Notification, OFFLINE_ADVICE, PairedHub,
-    PairedPhone, Pairing, PhoneId, Status, Thumbnail, hex,
+    PairedPhone, Pairing, Status, Thumbnail, hex,
 };
 use serde_json::{Value, json};
 
@@ -97,7 +97,7 @@ impl Style {
     }
 
     pub(crate) fn paired(self, paired: &PairedHub) -> io::Result<()> {
-        let hub = paired.hub.to_string();
+        let hub = paired.hub.short();
         self.line(
             || json!({"event": "paired", "hub": hub, "new": paired.news == Pairing::New}),
             || {
@@ -124,7 +124,7 @@ impl Style {
             let line = |clip: &Clip| {
                 format!(
                     "{}  {:>9}  {:>12} bytes  {}",
-                    clip.clip,
+                    clip.clip.short(),
                     clip.state.as_str(),
                     clip.bytes,
                     clip.camera
@@ -145,7 +145,7 @@ impl Style {
         let line = |picture: &Thumbnail| {
             format!(
                 "{}  {:>9}  {:>12} bytes  {}  clip {}",
-                picture.thumbnail,
+                picture.thumbnail.short(),
                 picture.state.as_str(),
                 picture.bytes,
                 picture.camera,
@@ -182,7 +182,7 @@ impl Style {
     }
 
     pub(crate) fn exported(self, exported: &Exported, file: &str) -> io::Result<()> {
-        let (clip, sha256) = (exported.clip.to_string(), hex(&exported.sha256));
+        let (clip, sha256) = (exported.clip.short(), hex(&exported.sha256));
         let (bytes, state) = (exported.bytes, exported.state.as_str());
         self.line(
             || json!({"clip": clip, "bytes": bytes, "sha256": sha256, "state": state}),
@@ -190,16 +190,18 @@ impl Style {
         )
     }
 
-    pub(crate) fn deleted(self, clip: &str) -> io::Result<()> {
+    pub(crate) fn deleted(self, clip: ClipId) -> io::Result<()> {
+        let clip = clip.short();
         self.line(
             || json!({"event": "deleted", "clip": clip}),
             || Some(format!("deleted {clip}")),
         )
     }
 
-    pub(crate) fn forgotten(self, hub: &HubId) -> io::Result<()> {
+    pub(crate) fn forgotten(self, hub: HubId) -> io::Result<()> {
+        let hub = hub.short();
         self.line(
-            || json!({"event": "forgotten", "hub": hub.to_string()}),
+            || json!({"event": "forgotten", "hub": hub}),
             || Some(format!("hub {hub} and its clips are forgotten")),
         )
     }
@@ -238,7 +240,7 @@ impl Style {
         let expires_unix_ms = code.expires_unix_s.saturating_mul(1_000);
         self.line(
             || {
-                json!({"event": "offer", "hub": code.hub.to_string(), "qr": code.text.as_str(),
+                json!({"event": "offer", "hub": code.hub.short(), "qr": code.text.as_str(),
                        "expires_unix_ms": expires_unix_ms})
             },
             || Some(shown.to_owned()),
@@ -250,7 +252,7 @@ impl Style {
     }
 
     pub(crate) fn settings(self, known: &KnownSettings) -> io::Result<()> {
-        let hub = known.hub.to_string();
+        let hub = known.hub.short();
         self.line(
             || {
                 json!({"hub": hub, "version": known.version, "settings": settings_json(&known.settings),
@@ -273,7 +275,7 @@ impl Style {
             .hubs
             .iter()
             .map(|hub| {
-                json!({"hub": hub.hub.to_string(), "relay": hub.relay, "epoch": hub.epoch, "cursor": hub.cursor,
+                json!({"hub": hub.hub.short(), "relay": hub.relay, "epoch": hub.epoch, "cursor": hub.cursor,
                        "acked": hub.acked, "waiting": hub.waiting, "clips": hub.clips, "paired_unix_s": hub.paired_unix_s,
                        "standing": hub.standing.as_str(), "healed_unix_ms": hub.healed_unix_ms(),
                        "channels": channels_json(hub), "heartbeat": heartbeat_json(hub)})
@@ -292,7 +294,7 @@ impl Style {
                 let standing = trouble.map_or_else(String::new, |error| format!("; {error}"));
                 format!(
                     "hub {} at {}: epoch {}, {} envelopes taken, {} clips, {} of ours wait{standing}\n{}",
-                    hub.hub,
+                    hub.hub.short(),
                     hub.relay,
                     hub.epoch,
                     hub.cursor,
@@ -399,38 +401,33 @@ fn keys_text(hub: &app_core::HubStatus, now_unix_ms: u64) -> String {
 }
 
 fn phone_json(phone: &PairedPhone) -> Value {
-    json!({"phone": phone.phone.to_string(), "is_this": phone.is_this, "paired_unix_s": phone.paired_unix_s,
+    json!({"phone": phone.phone.short(), "is_this": phone.is_this, "paired_unix_s": phone.paired_unix_s,
            "heard_unix_ms": phone.heard_unix_ms})
 }
 
-/// How a phone is named to people.
-fn short(phone: PhoneId) -> String {
-    phone.to_string().chars().take(8).collect()
-}
-
 fn added_json(hub: HubId, added: &AddedPhone) -> Value {
-    json!({"event": "phone_added", "hub": hub.to_string(), "phone": added.phone.to_string(),
-           "is_this": added.is_this, "by": added.by.to_string(), "by_this": added.by_this,
+    json!({"event": "phone_added", "hub": hub.short(), "phone": added.phone.short(),
+           "is_this": added.is_this, "by": added.by.short(), "by_this": added.by_this,
            "paired_unix_s": added.paired_unix_s})
 }
 
 fn added_text(added: &AddedPhone) -> String {
-    let phone = short(added.phone);
+    let phone = added.phone.short();
     match (added.is_this, added.by_this) {
         (true, _) => format!(
             "this phone was paired by a code that phone {} passed on",
-            short(added.by)
+            added.by.short()
         ),
         (_, true) => format!("phone {phone} is paired, by the code that this phone passed on"),
         _ => format!(
             "phone {phone} was paired with the camera by a code that phone {} passed on. If you do not know it, remove both with `secluso-app remove-phone`",
-            short(added.by)
+            added.by.short()
         ),
     }
 }
 
 fn phone_text(phone: &PairedPhone) -> String {
-    let name = short(phone.phone);
+    let name = phone.phone.short();
     let this = match phone.is_this {
         true => ", this one",
         false => "",
@@ -535,7 +532,7 @@ fn command_json(command: &CommandStatus) -> Value {
         CommandState::Sent => ("sent", Value::Null),
         CommandState::Answered(outcome) => ("answered", outcome_json(outcome)),
     };
-    json!({"command": command.id.to_string(), "hub": command.hub.to_string(), "what": command.what,
+    json!({"command": command.id.short(), "hub": command.hub.short(), "what": command.what,
            "unix_ms": command.unix_ms, "state": state, "outcome": outcome})
 }
 
@@ -545,11 +542,11 @@ fn command_text(command: &CommandStatus) -> String {
         CommandState::Sent => "is on its way; a later sync fetches the answer".into(),
         CommandState::Answered(outcome) => outcome_text(outcome),
     };
-    format!("{} {}: {state}", command.what, command.id)
+    format!("{} {}: {state}", command.what, command.id.short())
 }
 
 fn clip_text(clip: Option<ClipId>) -> String {
-    clip.map_or_else(|| "not here".into(), |clip| clip.to_string())
+    clip.map_or_else(|| "not here".into(), ClipId::short)
 }
 
 fn lines_or(lines: impl Iterator<Item = String>, none: &str) -> String {
@@ -562,25 +559,25 @@ fn lines_or(lines: impl Iterator<Item = String>, none: &str) -> String {
 
 fn thumbnail_json(picture: &Thumbnail) -> Value {
     json!({
-        "thumbnail": picture.thumbnail.to_string(),
-        "clip": picture.clip.map(|clip| clip.to_string()),
+        "thumbnail": picture.thumbnail.short(),
+        "clip": picture.clip.map(ClipId::short),
         "state": picture.state.as_str(),
         "bytes": picture.bytes,
         "camera": picture.camera,
         "mime": picture.mime,
         "started_unix_ms": picture.started_unix_ms,
-        "hub": picture.hub.to_string(),
+        "hub": picture.hub.short(),
     })
 }
 
 fn notification_json(said: &Notification) -> Value {
     json!({
         "kind": said.kind.as_str(),
-        "clip": said.clip.map(|clip| clip.to_string()),
+        "clip": said.clip.map(ClipId::short),
         "camera": said.camera,
         "started_unix_ms": said.started_unix_ms,
         "received_unix_ms": said.received_unix_ms,
-        "hub": said.hub.to_string(),
+        "hub": said.hub.short(),
     })
 }
 
@@ -594,26 +591,26 @@ fn as_event(mut line: Value, event: &str) -> Value {
 
 fn clip_json(clip: &Clip) -> Value {
     json!({
-        "clip": clip.clip.to_string(),
+        "clip": clip.clip.short(),
         "state": clip.state.as_str(),
         "bytes": clip.bytes,
         "sha256": clip.sha256.map(|digest| hex(&digest)),
         "camera": clip.camera,
         "mime": clip.mime,
         "started_unix_ms": clip.started_unix_ms,
-        "hub": clip.hub.to_string(),
+        "hub": clip.hub.short(),
     })
 }
 
 fn json_of(event: &Event) -> Option<Value> {
     Some(match event {
-        Event::Connected { hub } => json!({"event": "connected", "hub": hub.to_string()}),
+        Event::Connected { hub } => json!({"event": "connected", "hub": hub.short()}),
         Event::Disconnected {
             hub,
             reason,
             retry_after_ms,
         } => {
-            json!({"event": "disconnected", "hub": hub.to_string(), "reason": reason, "retry_after_ms": retry_after_ms})
+            json!({"event": "disconnected", "hub": hub.short(), "reason": reason, "retry_after_ms": retry_after_ms})
         }
         Event::ChannelAway {
             hub,
@@ -621,7 +618,7 @@ fn json_of(event: &Event) -> Option<Value> {
             reason,
             retry_after_ms,
         } => {
-            json!({"event": "channel_away", "hub": hub.to_string(), "channel": channel.as_str(), "reason": reason,
+            json!({"event": "channel_away", "hub": hub.short(), "channel": channel.as_str(), "reason": reason,
                    "retry_after_ms": retry_after_ms})
         }
         Event::Media {
@@ -630,36 +627,36 @@ fn json_of(event: &Event) -> Option<Value> {
             bytes,
             captured_unix_ms,
             durable_unix_ms,
-        } => json!({"event": "media", "clip": clip.to_string(), "seq": seq, "bytes": bytes,
+        } => json!({"event": "media", "clip": clip.short(), "seq": seq, "bytes": bytes,
                     "captured_unix_ms": captured_unix_ms, "durable_unix_ms": durable_unix_ms}),
         Event::Clip(clip) => as_event(clip_json(clip), "clip"),
         Event::Thumbnail(picture) => as_event(thumbnail_json(picture), "thumbnail"),
         Event::Notification(said) => as_event(notification_json(said), "notification"),
-        Event::Deleted(clip) => json!({"event": "deleted", "clip": clip.to_string()}),
+        Event::Deleted(clip) => json!({"event": "deleted", "clip": clip.short()}),
         Event::NewEpoch { hub, epoch } => {
-            json!({"event": "epoch", "hub": hub.to_string(), "epoch": epoch})
+            json!({"event": "epoch", "hub": hub.short(), "epoch": epoch})
         }
         Event::Healed {
             hub,
             channel,
             epoch,
         } => {
-            json!({"event": "healed", "hub": hub.to_string(), "channel": channel.as_str(), "epoch": epoch})
+            json!({"event": "healed", "hub": hub.short(), "channel": channel.as_str(), "epoch": epoch})
         }
         Event::HeartbeatAnswered {
             hub,
             number,
             hub_version,
         } => {
-            json!({"event": "heartbeat_answered", "hub": hub.to_string(), "number": number, "hub_version": hub_version})
+            json!({"event": "heartbeat_answered", "hub": hub.short(), "number": number, "hub_version": hub_version})
         }
         Event::LooksOffline { hub, since_unix_ms } => {
-            json!({"event": "looks_offline", "hub": hub.to_string(), "since_unix_ms": since_unix_ms,
+            json!({"event": "looks_offline", "hub": hub.short(), "since_unix_ms": since_unix_ms,
                    "what": OFFLINE_ADVICE})
         }
-        Event::BackOnline { hub } => json!({"event": "back_online", "hub": hub.to_string()}),
+        Event::BackOnline { hub } => json!({"event": "back_online", "hub": hub.short()}),
         Event::CommandDone { hub, id, outcome } => {
-            json!({"event": "command_done", "hub": hub.to_string(), "command": id.to_string(),
+            json!({"event": "command_done", "hub": hub.short(), "command": id.short(),
                    "outcome": outcome_json(outcome)})
         }
         Event::Settings {
@@ -667,27 +664,27 @@ fn json_of(event: &Event) -> Option<Value> {
             version,
             settings,
         } => {
-            json!({"event": "settings", "hub": hub.to_string(), "version": version,
+            json!({"event": "settings", "hub": hub.short(), "version": version,
                    "settings": settings_json(settings)})
         }
         Event::InviteReady { hub, id } => {
-            json!({"event": "invite_ready", "hub": hub.to_string(), "command": id.to_string()})
+            json!({"event": "invite_ready", "hub": hub.short(), "command": id.short()})
         }
         Event::InviteFailed { hub, id, why } => {
-            json!({"event": "invite_failed", "hub": hub.to_string(), "command": id.to_string(),
+            json!({"event": "invite_failed", "hub": hub.short(), "command": id.short(),
                    "why": why.as_str()})
         }
         Event::PhoneAdded { hub, added } => added_json(*hub, added),
-        Event::Acked { hub, seq } => json!({"event": "acked", "hub": hub.to_string(), "seq": seq}),
-        Event::Idle { hub } => json!({"event": "idle", "hub": hub.to_string()}),
+        Event::Acked { hub, seq } => json!({"event": "acked", "hub": hub.short(), "seq": seq}),
+        Event::Idle { hub } => json!({"event": "idle", "hub": hub.short()}),
         Event::Ignored { hub, seq, why } => {
-            json!({"event": "ignored", "hub": hub.to_string(), "seq": seq, "why": why})
+            json!({"event": "ignored", "hub": hub.short(), "seq": seq, "why": why})
         }
         Event::RolledBack { hub } => {
-            json!({"event": "standing", "state": "rolled_back", "hub": hub.to_string()})
+            json!({"event": "standing", "state": "rolled_back", "hub": hub.short()})
         }
         Event::LineBroken { hub } => {
-            json!({"event": "standing", "state": "line_broken", "hub": hub.to_string()})
+            json!({"event": "standing", "state": "line_broken", "hub": hub.short()})
         }
         Event::Missed { count } => json!({"event": "missed", "count": count}),
         // A newer app-core may know more than this program.
@@ -714,7 +711,7 @@ fn text_of(event: &Event) -> Option<String> {
         ),
         Event::Clip(clip) => format!(
             "clip {}: {}, {} bytes",
-            clip.clip,
+            clip.clip.short(),
             clip.state.as_str(),
             clip.bytes
         ),
@@ -722,16 +719,18 @@ fn text_of(event: &Event) -> Option<String> {
         Event::Notification(said) => format!("{} at {}", said.kind.as_str(), said.camera),
         Event::Thumbnail(picture) => format!(
             "picture {} of {}: {}, {} bytes",
-            picture.thumbnail,
+            picture.thumbnail.short(),
             picture.camera,
             picture.state.as_str(),
             picture.bytes
         ),
-        Event::Deleted(clip) => format!("deleted {clip}"),
-        Event::LooksOffline { hub, .. } => format!("hub {hub} does not answer: {OFFLINE_ADVICE}"),
-        Event::BackOnline { hub } => format!("hub {hub} answers again"),
+        Event::Deleted(clip) => format!("deleted {}", clip.short()),
+        Event::LooksOffline { hub, .. } => {
+            format!("hub {} does not answer: {OFFLINE_ADVICE}", hub.short())
+        }
+        Event::BackOnline { hub } => format!("hub {} answers again", hub.short()),
         Event::CommandDone { id, outcome, .. } => {
-            format!("command {id}: {}", outcome_text(outcome))
+            format!("command {}: {}", id.short(), outcome_text(outcome))
         }
         Event::Settings { settings, .. } => {
             format!(
@@ -743,8 +742,8 @@ fn text_of(event: &Event) -> Option<String> {
         Event::PhoneAdded { added, .. } => added_text(added),
         Event::Idle { .. } => "everything that the relay holds is here".into(),
         Event::Ignored { seq, why, .. } => format!("envelope {seq} had no effect: {why}"),
-        Event::RolledBack { hub } => format!("hub {hub}: {}", AppError::OlderCopy),
-        Event::LineBroken { hub } => format!("hub {hub}: {}", AppError::LineBroken),
+        Event::RolledBack { hub } => format!("hub {}: {}", hub.short(), AppError::OlderCopy),
+        Event::LineBroken { hub } => format!("hub {}: {}", hub.short(), AppError::LineBroken),
         Event::Missed { count } => format!("{count} events were not shown"),
         // One line for each chunk is for programs.
         _ => return None,

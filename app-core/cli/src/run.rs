@@ -16,6 +16,7 @@ use crate::args::{Arguments, Command};
 use crate::doctor;
 use crate::invite;
 use crate::live;
+use crate::names;
 use crate::orders::{self, Wanted};
 use crate::output::{self, Style};
 
@@ -190,22 +191,24 @@ async fn work(dir: &Path, command: Command, style: Style) -> Result<(), Failure>
             style.notifications(&open(dir).await?.notifications().await?)?;
         }
         Command::Export { clip, file } => {
-            let clip: ClipId = clip.parse()?;
-            export(&open(dir).await?, clip, &file, style).await?;
+            let (app, clip) = names::clip(dir, &clip).await?;
+            export(&app, clip, &file, style).await?;
         }
         Command::Delete { clip } => {
-            let id: ClipId = clip.parse()?;
-            open(dir).await?.delete(id).await?;
-            style.deleted(&clip)?;
+            let (app, clip) = names::clip(dir, &clip).await?;
+            app.delete(clip).await?;
+            drop(app);
+            style.deleted(clip)?;
         }
         Command::Forget { hub, yes } => {
             if !yes {
-                return Err(Failure::Usage(format!(
-                    "this erases the keys of hub {hub} and every clip of it that is here. Add --yes to do it"
-                )));
+                return Err(Failure::Usage(
+                    "this erases the keys of that hub and every clip of it that is here. Add --yes to do it"
+                        .into(),
+                ));
             }
             let hub = orders::forget(dir, &hub).await?;
-            style.forgotten(&hub)?;
+            style.forgotten(hub)?;
         }
         Command::Relay {
             address,
@@ -244,9 +247,10 @@ async fn work(dir: &Path, command: Command, style: Style) -> Result<(), Failure>
             options,
         } => {
             if !yes {
-                return Err(Failure::Usage(format!(
-                    "this has the camera erase the keys of phone {phone} and all that is kept for it; it must pair again. Add --yes to do it"
-                )));
+                return Err(Failure::Usage(
+                    "this has the camera erase the keys of that phone and all that is kept for it; it must pair again. Add --yes to do it"
+                        .into(),
+                ));
             }
             orders::order(dir, Wanted::Remove(phone), &options, style).await?;
         }

@@ -146,7 +146,7 @@ pub struct Told {
     pub trims: BTreeMap<String, u64>,
     /// What the relay said to have stored.
     pub receipts: BTreeMap<(String, u64), Digest>,
-    /// Clips that the phone's owner was deleting, or had deleted, in hex.
+    /// Clips that the phone's owner was deleting, or had deleted, as the phone names them.
     pub deleting: BTreeSet<String>,
     /// Pairings whose last word was said.
     pub paired: BTreeSet<String>,

@@ -15,7 +15,6 @@ use hub::core::{ClipFacts, ClipState, Event, Piece, Recorded, Verdict};
 use journal::ids::Line;
 use journal::{AppClipState, Committer, Follower, Session};
 use sha2::{Digest as _, Sha256};
-use wal::note::Hex;
 use wal::store::MemStore;
 use wal::{Disk, Options, SeededDice};
 use wire::Seq;
@@ -386,7 +385,7 @@ impl Talk<'_> {
         for clip in &hub.clips {
             let known = clips.iter().find(|(_, known)| known.clip == clip.clip);
             let why = match known {
-                None if self.told.deleting.contains(&Hex(clip.clip.0).to_string()) => None,
+                None if self.told.deleting.contains(&clip.clip.short()) => None,
                 None => Some("never reached the app".to_owned()),
                 Some((_, known)) => self.differs(clip, known)?,
             };

@@ -3,8 +3,9 @@
 //!
 //! What is looked for is read from the journals at rest, from the codes that were shown, the relay's invitations and
 //! key, what a test wrote into a configuration, and from what came out at the phone: clips, pictures of events, live
-//! pictures. At the relay alone the names of pairings, groups and cameras are looked for, too. No file may be named by any
-//! of it either, and no program may have left a core dump. This room must never open a sealed value for any other end.
+//! pictures. The whole names of pairings, groups and clips, which both ends keep, are looked for in words and at the relay,
+//! and there the name of a camera, too. No file may be named by any secret either, and no program may have left a core
+//! dump. This room must never open a sealed value for any other end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -66,6 +67,8 @@ struct Sought {
     everywhere: Canaries,
     /// Not with the relay: in its state, its log and what it prints.
     at_relay: Canaries,
+    /// In no log and no JSON of anybody: whole names, of which first digits are told.
+    in_words: Canaries,
     /// Storage keys of each end, which its own vault alone holds.
     keys: Vec<(&'static str, Canaries)>,
     /// Storage keys that some vault held once and none holds now: they are nowhere.
@@ -116,12 +119,16 @@ impl System {
             };
         let (mut everywhere, mut at_relay) = (Canaries::default(), Canaries::default());
         let (mut seen, mut seen_at_relay) = (BTreeSet::new(), BTreeSet::new());
+        let (mut in_words, mut seen_in_words) = (Canaries::default(), BTreeSet::new());
         let codes = self.codes_shown();
         let of_codes = codes.iter().flat_map(|code| secrets_of_code(code));
         let kept = ends.iter().flat_map(|end| end.secrets.iter().cloned());
         for Secret { what, bytes, shown } in of_codes.chain(kept) {
-            if shown != Shown::ToPeople {
-                seek(&mut everywhere, &mut seen, what, &bytes)?;
+            match shown {
+                Shown::ToEnds => seek(&mut in_words, &mut seen_in_words, what, &bytes)?,
+                Shown::ToNobody | Shown::ToRelay => {
+                    seek(&mut everywhere, &mut seen, what, &bytes)?;
+                }
             }
             if shown != Shown::ToRelay {
                 seek(&mut at_relay, &mut seen_at_relay, what, &bytes)?;
@@ -191,6 +198,7 @@ impl System {
         Ok(Sought {
             everywhere,
             at_relay,
+            in_words,
             keys,
             past,
         })
@@ -216,7 +224,8 @@ impl System {
             let everybodys = everybodys.map(|canaries| ("S3", canaries));
             let is_relays = place == of_relay || place.starts_with(Program::Relay.program());
             let relays = is_relays.then_some(("S1", &sought.at_relay));
-            for (promise, canaries) in everybodys.chain(relays) {
+            let names = [("S3", &sought.in_words)];
+            for (promise, canaries) in everybodys.chain(relays).chain(names) {
                 if let Some(seen) = canaries.first_in(&text) {
                     let what = format!(
                         "{} stands {} in {place}, at byte {}",
@@ -419,7 +428,7 @@ mod tests {
             secrets,
             vault: Vec::new(),
         };
-        let group = of(4, Shown::ToPeople);
+        let group = of(4, Shown::ToEnds);
         [
             end("hub/journal", vec![of(1, Shown::ToNobody), group]),
             end("app", vec![of(2, Shown::ToRelay)]),
@@ -505,7 +514,8 @@ mod tests {
         assert_eq!(told(&system), ["S3"]);
     }
 
-    /// Pictures of events and live pictures are sought as clips are, and by what MLS's own messages could be known.
+    /// Pictures of events and live pictures are sought as clips are, and by what MLS's own messages could be known. Nor is
+    /// a whole name in the words of anybody.
     #[test]
     fn whatever_was_shown_and_the_names_of_groups_are_not_with_the_relay() {
         let none: [&str; 0] = [];
@@ -528,15 +538,23 @@ mod tests {
             for place in ["relay/data/log", "secluso-relay.log"] {
                 assert_eq!(put(&system, place, name.as_bytes()), ["S1"], "{place}");
             }
-            for place in ["hub/journal/log", "app/log", "secluso-hub.log"] {
+            for place in ["hub/journal/log", "app/log"] {
                 assert_eq!(put(&system, place, name.as_bytes()), none, "{place}");
             }
         }
-        let line = serde_json::json!({ "group": hex(&secret(4)) });
-        system.note_answer(Program::Hub, std::slice::from_ref(&line));
+        let whole = hex(&secret(4));
+        assert_eq!(put(&system, "secluso-hub.log", CAMERA.as_bytes()), none);
+        assert_eq!(put(&system, "secluso-hub.log", whole.as_bytes()), ["S3"]);
+        let first = whole.get(..12).unwrap();
+        assert_eq!(put(&system, "secluso-hub.log", first.as_bytes()), none);
+        let camera = serde_json::json!({ "camera": CAMERA, "clip": first });
+        system.note_answer(Program::Hub, &[camera]);
         assert_eq!(told(&system), none);
+        let line = serde_json::json!({ "group": whole });
+        system.note_answer(Program::Hub, std::slice::from_ref(&line));
+        assert_eq!(told(&system), ["S3"]);
         system.note_answer(Program::Relay, &[line]);
-        assert_eq!(told(&system), ["S1"]);
+        assert_eq!(told(&system), ["S3", "S1"]);
     }
 
     /// What ran on a copy claims nothing, and gives away what any other program would.

@@ -229,7 +229,7 @@ fn whole(clips: &[Clip]) -> BTreeMap<String, u32> {
     found
 }
 
-/// The whole name of the one phone of the running hub.
+/// The name of the one phone of the running hub.
 fn only_phone(system: &mut System) -> Outcome<String> {
     let patience = system.setup.patience;
     system.until("the hub's one phone", patience, |system| {

@@ -355,7 +355,7 @@ async fn a_phone_that_was_confirmed_is_reported_whatever_ends_the_offer() {
         assert_eq!(shown.task.await.unwrap().unwrap(), Ended::Paired, "{end}");
         let said = shown.steps.recv().await;
         assert!(
-            matches!(said, Some(Step::Paired { phone }) if phone == pairing.to_hex()),
+            matches!(said, Some(Step::Paired { phone }) if phone == pairing.short()),
             "{end}"
         );
         assert!(shown.steps.recv().await.is_none(), "one end, said once");
@@ -372,7 +372,7 @@ async fn a_phone_that_paired_before_has_its_last_word_again_and_ends_no_other_pa
     let first = proves(&mut app, &shown.offer, &joined).await;
     assert_eq!(shown.task.await.unwrap().unwrap(), Ended::Paired);
     let said = shown.steps.recv().await;
-    assert!(matches!(said, Some(Step::Paired { phone }) if phone == first.to_hex()));
+    assert!(matches!(said, Some(Step::Paired { phone }) if phone == first.short()));
 
     let mut shown = hub.show(PATIENCE).await;
     let again = frame(&joined.to_message().encode());
@@ -387,7 +387,7 @@ async fn a_phone_that_paired_before_has_its_last_word_again_and_ends_no_other_pa
     let second = proves(&mut newcomer, &shown.offer, &joined).await;
     assert_eq!(shown.task.await.unwrap().unwrap(), Ended::Paired);
     let said = shown.steps.recv().await;
-    assert!(matches!(said, Some(Step::Paired { phone }) if phone == second.to_hex()));
+    assert!(matches!(said, Some(Step::Paired { phone }) if phone == second.short()));
 }
 
 /// A phone that was interrupted has the old code and no other address.

@@ -25,6 +25,16 @@ fn rows_are_used<F: PartialEq + Copy, A, const N: usize>(table: &[Row<F, A, N>],
     }
 }
 
+/// Keys have whole names in them.
+#[test]
+fn a_report_in_a_log_has_no_key() {
+    let damaged = DamagedPayload {
+        key: b"a whole name".to_vec(),
+        lsn: Lsn(7),
+    };
+    assert_eq!(format!("{damaged:?}"), "DamagedPayload { lsn: Lsn(7), .. }");
+}
+
 #[test]
 fn every_group_meets_one_row() {
     let all = all_groups();
