@@ -232,7 +232,7 @@ pub enum CommandOutcome {
     },
     /// Nothing was changed: the hub does not know such a command.
     NotUnderstood,
-    /// Nothing was changed: a value is outside its limits.
+    /// Nothing was changed: a value is outside its limits, or cannot be beside the hub's configuration.
     OutOfRange,
     /// Nothing was changed: no other phone of the hub has that name. It may have been removed before.
     NoSuchPhone,

@@ -638,6 +638,7 @@ mod tests {
             version: 2,
             settings: journal::message::CameraSettings {
                 sensitivity: Some(70),
+                persons: Some(false),
                 ..journal::message::CameraSettings::default()
             },
             ..journal::message::CameraDoc::unset("door")
@@ -678,6 +679,7 @@ mod tests {
         assert_eq!(door["detection"], "off_by_phone");
         assert_eq!(door["settings"]["version"], 2);
         assert_eq!(door["settings"]["set"]["sensitivity"], 70);
+        assert_eq!(door["settings"]["set"]["persons"], false);
         assert!(door["settings"]["set"]["zones"].is_null());
         assert!(status["cameras"][1]["settings"].is_null());
         let text = to_text(&status);

@@ -113,7 +113,7 @@ pub struct Watcher<C> {
     waiting_bytes: usize,
     /// A verdict that waits for a JPEG.
     seen: Option<Seen>,
-    /// Who is asked about the pictures of events, if anybody is.
+    /// Who is asked about the pictures of events, if the file names anybody; a phone can turn that off.
     hints: Option<Hints>,
     /// When the event began, by the wall clock, whose kept picture is to become a JPEG.
     owes_picture: Option<u64>,

@@ -115,7 +115,7 @@ pub(crate) enum Command {
     },
     /// The settings of a hub, and of its cameras.
     #[command(
-        after_help = "Examples:\n  secluso-app settings show\n  secluso-app settings set event_seconds_max 60\n  secluso-app settings set alerts storage_full,camera_away\n  secluso-app settings camera door --wait\n  secluso-app settings set-camera door sensitivity 70 --wait\n  secluso-app settings set-camera door name 'Front door' --wait\n\nIf another phone has changed them since, nothing changes and the answer says what they are."
+        after_help = "Examples:\n  secluso-app settings show\n  secluso-app settings set event_seconds_max 60\n  secluso-app settings set alerts storage_full,camera_away\n  secluso-app settings camera door --wait\n  secluso-app settings set-camera door sensitivity 70 --wait\n  secluso-app settings set-camera door name 'Front door' --wait\n  secluso-app settings set-camera door persons off --wait\n\nIf another phone has changed them since, nothing changes and the answer says what they are."
     )]
     Settings {
         #[command(subcommand)]
@@ -291,6 +291,9 @@ pub(crate) enum CameraKey {
     /// 1 to 64 bytes: the name under which phones are shown what begins from now on. The one in the hub's
     /// configuration goes on to be good for these commands.
     Name,
+    /// `on` or `off`: whether the program is asked about persons that the hub's configuration names. Where it names
+    /// none, `on` is refused.
+    Persons,
 }
 
 /// A setting.

@@ -33,6 +33,7 @@ pub(crate) fn changed(
         CameraKey::AtMostSeconds => settings.at_most_ms = given(value, milliseconds)?,
         CameraKey::CoolDownSeconds => settings.cool_down_ms = given(value, milliseconds)?,
         CameraKey::Name => settings.name = given(value, name)?,
+        CameraKey::Persons => settings.persons = given(value, switch)?,
     }
     Ok(settings)
 }
@@ -48,7 +49,7 @@ fn switch(value: &str) -> Result<bool, String> {
     match value {
         "on" => Ok(true),
         "off" => Ok(false),
-        _ => Err("detection is `on`, `off` or `default`".into()),
+        _ => Err("this is `on`, `off` or `default`".into()),
     }
 }
 
@@ -135,6 +136,7 @@ mod tests {
             (CameraKey::AtMostSeconds, "60"),
             (CameraKey::CoolDownSeconds, "0"),
             (CameraKey::Name, "Front door"),
+            (CameraKey::Persons, "off"),
         ] {
             settings = set(&settings, key, value).unwrap();
         }
@@ -160,8 +162,13 @@ mod tests {
             at_most_ms: Some(60_000),
             cool_down_ms: Some(0),
             name: Some("Front door".into()),
+            persons: Some(false),
         };
         assert_eq!(settings, expected);
+        let asked = set(&settings, CameraKey::Persons, "on").unwrap();
+        assert_eq!((asked.persons, asked.detects), (Some(true), Some(false)));
+        let back = set(&settings, CameraKey::Persons, "default").unwrap();
+        assert_eq!((back.persons, back.sensitivity), (None, Some(70)));
         let less = set(&settings, CameraKey::Sensitivity, "default").unwrap();
         assert_eq!((less.sensitivity, less.detects), (None, Some(false)));
         let never = set(&settings, CameraKey::Quiet, "never").unwrap();
@@ -172,6 +179,7 @@ mod tests {
     fn what_is_no_value_is_refused() {
         for (key, bad) in [
             (CameraKey::Detection, "yes"),
+            (CameraKey::Persons, "guess"),
             (CameraKey::Sensitivity, "256"),
             (CameraKey::Sensitivity, ""),
             (CameraKey::Zones, "[[0,0]]"),

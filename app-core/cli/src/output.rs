@@ -501,7 +501,9 @@ pub(crate) fn outcome_text(outcome: &CommandOutcome) -> String {
         CommandOutcome::NotUnderstood => {
             "not done: the camera's program is older than this one".into()
         }
-        CommandOutcome::OutOfRange => "not done: a value is outside its limits".into(),
+        CommandOutcome::OutOfRange => {
+            "not done: a value is outside its limits, or cannot be beside the hub's configuration".into()
+        }
         CommandOutcome::NoSuchPhone => {
             "not done: the camera has no other phone of that name. It may be removed already".into()
         }

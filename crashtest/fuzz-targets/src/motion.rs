@@ -46,6 +46,7 @@ pub(crate) fn detection(data: &[u8]) {
         set.cpu_percent, file.cpu_percent,
         "a phone set the hub's means"
     );
+    assert_eq!(set.person, None, "a phone brought in a program");
     assert!(set.events.at_most() > set.events.post_roll());
     assert_eq!(set.with(&CameraSettings::default()), Ok(set.clone()));
     look(&mut input, &file.motion, &set.motion);
@@ -84,6 +85,7 @@ fn wanted(input: &mut Input<'_>) -> CameraSettings {
         at_most_ms: millis(10, input),
         cool_down_ms: millis(11, input),
         name: byte(12, input).map(|length| "n".repeat(usize::from(length % 66))),
+        persons: byte(13, input).map(|byte| byte & 1 == 1),
     }
 }
 

@@ -63,7 +63,7 @@ pub(super) fn change(
     if let Some(refusal) = refuses_name(&change.settings, (camera, &docs), detections) {
         return Ok(CommandResult::Refused(refusal));
     }
-    if let Some(Err(error)) = detection.as_ref().map(|one| one.with(&change.settings)) {
+    if let Some(Err(error)) = detection.as_ref().map(|one| one.judge(&change.settings)) {
         tracing::warn!(%error, camera, "what a phone wants to set cannot be");
         return Ok(CommandResult::Refused(Refusal::OutOfRange));
     }

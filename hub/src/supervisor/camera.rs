@@ -265,11 +265,11 @@ fn live<C: Clock + Clone + 'static>(
     clock: C,
     reporter: &Reporter,
 ) -> Box<dyn LiveCamera> {
-    let (Some(detection), Some(SourceItem::Format(tracks))) = (&events.detection, &first) else {
+    let (Some(file), Some(SourceItem::Format(tracks))) = (&events.detection, &first) else {
         reporter.set_looks(Looks::No);
         return by_the_clock(Windows::new(source, events.windows, clock), first);
     };
-    let mut wanted = Wanted::new(name, detection.clone(), wishes);
+    let mut wanted = Wanted::new(name, file.clone(), wishes);
     let detection = wanted.now();
     let found = match blind.is_known(&tracks.video, clock.now()) {
         true => {
@@ -301,11 +301,11 @@ fn live<C: Clock + Clone + 'static>(
     };
     let watcher = Watcher::new(name.to_owned(), source, seen, &detection, clock, report);
     let watcher = watcher.following(wanted);
-    let watcher = match detection.person {
+    // Of the file: where a phone has turned it off, a phone may turn it on again.
+    let watcher = match &file.person {
         Some(program) => {
-            let at_least = program.at_least;
-            let hint = Arc::new(ProgramHint::new(program));
-            watcher.hinted(hint, at_least, detection.cpu_percent)
+            let hint = Arc::new(ProgramHint::new(program.clone()));
+            watcher.hinted(hint, program.at_least, &detection)
         }
         None => watcher,
     };

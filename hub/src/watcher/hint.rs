@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::Watcher;
 use crate::camera::{CameraEvent, Clock};
+use crate::config::detection::Detection;
 use crate::person::{PersonHint, Score};
 
 /// How long a look may take; later it is of no use to who was told of the event.
@@ -19,6 +20,8 @@ const LOOK_MAX: Duration = Duration::from_secs(10);
 /// Who is asked, and how that goes.
 pub(super) struct Hints {
     hint: Arc<dyn PersonHint>,
+    /// A phone can turn it off.
+    is_on: bool,
     at_least: Score,
     /// Of one core.
     cpu_percent: u32,
@@ -44,7 +47,7 @@ impl Drop for Looking {
 impl Hints {
     /// Asks about the picture of the event that began then; not at all, if it cannot be now.
     pub(super) fn ask(&mut self, started_unix_ms: u64, jpeg: Bytes, now: Duration) {
-        if self.looking.is_some() || now < self.rests_until {
+        if !self.is_on || self.looking.is_some() || now < self.rests_until {
             return;
         }
         let (hint, look_max) = (Arc::clone(&self.hint), self.look_max);
@@ -58,6 +61,15 @@ impl Hints {
             since: now,
             job,
         });
+    }
+
+    /// Whether anybody is asked from here on. Turned off, a look that is under way ends without an answer; what it took
+    /// counts all the same.
+    pub(super) fn handle_switch(&mut self, is_on: bool, now: Duration) {
+        self.is_on = is_on;
+        if !is_on {
+            let _nobody = self.judge(None, now);
+        }
     }
 
     /// Whether a person is likely in the picture of an event, and in whose.
@@ -88,13 +100,20 @@ pub(super) async fn answered(hints: &mut Option<Hints>) -> Option<Score> {
 }
 
 impl<C: Clock + Clone + 'static> Watcher<C> {
-    /// From here on `hint` is asked about the picture of each event, for a share of one core in percent.
+    /// From here on `hint` is asked about the picture of each event, for the share of one core that `detection` has, as
+    /// long as the settings name somebody to ask. `detection` is what holds now.
     #[must_use]
-    pub fn hinted(mut self, hint: Arc<dyn PersonHint>, at_least: Score, cpu_percent: u32) -> Self {
+    pub fn hinted(
+        mut self,
+        hint: Arc<dyn PersonHint>,
+        at_least: Score,
+        detection: &Detection,
+    ) -> Self {
         self.hints = Some(Hints {
             hint,
+            is_on: detection.person.is_some(),
             at_least,
-            cpu_percent,
+            cpu_percent: detection.cpu_percent,
             look_max: LOOK_MAX,
             looking: None,
             rests_until: Duration::ZERO,
@@ -138,6 +157,7 @@ mod tests {
     fn hints(guess: Guess, cpu_percent: u32) -> Option<Hints> {
         Some(Hints {
             hint: Arc::new(guess),
+            is_on: true,
             at_least: Score::new(70).unwrap(),
             cpu_percent,
             look_max: Duration::from_millis(1),
@@ -176,5 +196,59 @@ mod tests {
         assert!(of.looking.is_none());
         of.ask(4, Bytes::new(), 9 * second);
         assert!(of.looking.is_some());
+    }
+
+    /// Looks for ever; how often it looks now can be counted.
+    struct Stare(Arc<()>);
+
+    impl PersonHint for Stare {
+        fn look(&self, _jpeg: Bytes) -> Look {
+            let held = Arc::clone(&self.0);
+            Box::pin(async move {
+                std::future::pending::<()>().await;
+                drop(held);
+                None
+            })
+        }
+    }
+
+    /// Waits until so many looks hold it.
+    async fn until_held(token: &Arc<()>, looks: usize) {
+        // The test and the double have it as well.
+        let held = async {
+            while Arc::strong_count(token) != looks + 2 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let patience = LOOK_MAX / 2;
+        let waited = tokio::time::timeout(patience, held).await;
+        assert!(waited.is_ok(), "{looks} looks");
+    }
+
+    #[tokio::test]
+    async fn turned_off_nobody_is_asked_and_who_looks_is_ended() {
+        let token = Arc::new(());
+        let mut hints = Hints {
+            hint: Arc::new(Stare(Arc::clone(&token))),
+            look_max: LOOK_MAX,
+            ..hints(Guess::Never, 25).unwrap()
+        };
+        let second = Duration::from_secs(1);
+        hints.ask(1, Bytes::new(), second);
+        until_held(&token, 1).await;
+        // What is set otherwise ends no look.
+        hints.handle_switch(true, 2 * second);
+        assert!(hints.looking.is_some());
+        hints.handle_switch(false, 3 * second);
+        assert!(hints.looking.is_none());
+        until_held(&token, 0).await;
+        hints.ask(2, Bytes::new(), 20 * second);
+        assert!(hints.looking.is_none(), "it is off");
+        // The two seconds until then are a quarter of eight.
+        hints.handle_switch(true, 4 * second);
+        hints.ask(3, Bytes::new(), 8 * second);
+        assert!(hints.looking.is_none(), "it rests");
+        hints.ask(4, Bytes::new(), 20 * second);
+        until_held(&token, 1).await;
     }
 }

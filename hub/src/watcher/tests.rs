@@ -53,6 +53,10 @@ fn detection(text: &str) -> Detection {
 
 const SHORT: &str = "pre_roll_seconds = 2\npost_roll_seconds = 2\ncool_down_seconds = 0\n";
 
+/// The same where somebody is asked about persons, who may take all of a core.
+const ASKED: &str = "pre_roll_seconds = 2\npost_roll_seconds = 2\ncool_down_seconds = 0\n\
+                     cpu_percent = 100\nperson_program = \"guess\"\n";
+
 struct Rig {
     clock: Hand,
     watcher: Watcher<Hand>,
@@ -208,7 +212,8 @@ async fn a_hint_that_panics_or_never_comes_leaves_the_event_as_it_is() {
         let mut items = items(&VISIT).into_iter();
         let mut rig = Rig::new(items.next().unwrap(), &detection(SHORT));
         let at_least = Score::new(70).unwrap();
-        rig.watcher = rig.watcher.hinted(Arc::new(guess), at_least, 25);
+        let asked = detection(ASKED);
+        rig.watcher = rig.watcher.hinted(Arc::new(guess), at_least, &asked);
         rig.play(items).await;
         assert_eq!(rig.events, plain.events);
         if answers {
@@ -224,6 +229,50 @@ async fn a_hint_that_panics_or_never_comes_leaves_the_event_as_it_is() {
         for (_, event) in &rig.events {
             assert!(!matches!(event, CameraEvent::Person(of) if *of != started));
         }
+    }
+}
+
+#[tokio::test]
+async fn a_phone_turns_the_hint_off_and_on_while_the_camera_runs_and_events_stay_as_they_are() {
+    use journal::message::CameraSettings;
+
+    let file = detection(ASKED);
+    let mut items = items(&[VISIT; 3].concat()).into_iter();
+    let mut rig = Rig::new(items.next().unwrap(), &file);
+    let persons = |on| CameraSettings {
+        persons: Some(on),
+        ..CameraSettings::default()
+    };
+    // It was off when the camera was opened.
+    let off = file.with(&persons(false)).unwrap();
+    let at_least = Score::new(70).unwrap();
+    let guess = Arc::new(Guess::This(90));
+    rig.watcher = rig.watcher.hinted(guess, at_least, &off);
+    let seconds: u64 = VISIT.iter().map(|(_, seconds)| seconds).sum();
+    let pictures = (seconds * 1_000 / PICTURE_MS) as usize;
+    for (set, letters) in [(None, "SJE"), (Some(true), "SJEP"), (Some(false), "SJE")] {
+        if let Some(on) = set {
+            let now = Duration::from_millis(rig.now_ms);
+            let settings = file.with(&persons(on)).unwrap();
+            rig.watcher.handle_settings(settings, now);
+            rig.watcher.take_effects();
+        }
+        rig.events.clear();
+        rig.play(items.by_ref().take(pictures)).await;
+        let answer = hint::answered(&mut rig.watcher.hints);
+        if set == Some(true) {
+            let score = answer.await;
+            rig.watcher.handle_hint(score, rig.clock.now());
+        } else {
+            let moment = Duration::from_millis(20);
+            let silent = tokio::time::timeout(moment, answer).await;
+            assert!(silent.is_err(), "somebody was asked");
+        }
+        let ready = std::mem::take(&mut rig.watcher.ready);
+        let now_ms = rig.now_ms;
+        rig.events
+            .extend(ready.into_iter().map(|event| (now_ms, event)));
+        assert_eq!(rig.letters(), letters, "{set:?}");
     }
 }
 

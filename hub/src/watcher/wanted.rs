@@ -91,11 +91,15 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
     }
 
     /// Other settings from here on: of an event that runs as well, which goes on. Turned off, no sight of anything
-    /// comes any more, and what runs ends with its post-roll.
+    /// comes any more, and what runs ends with its post-roll. Where nobody is to be asked about persons any more, who
+    /// looks at a picture is ended.
     pub(super) fn handle_settings(&mut self, detection: Detection, now: Duration) {
         tracing::info!(camera = self.name, "a phone has set something");
         self.machine.handle_settings(detection.events, now);
         self.utc_offset_minutes = detection.utc_offset_minutes;
+        if let Some(hints) = &mut self.hints {
+            hints.handle_switch(detection.person.is_some(), now);
+        }
         if !detection.detects {
             self.leave_waiting_out();
             self.seen = None;

@@ -68,6 +68,8 @@ pub struct CameraSettings {
     /// Under which name phones are shown what begins from now on; the configuration's name goes on to be the one by
     /// which it is set. [`CameraSettings::is_name`].
     pub name: Option<String>,
+    /// Whether the configuration's program is asked about persons. No phone brings in a program of its own.
+    pub persons: Option<bool>,
 }
 
 impl CameraSettings {
@@ -184,6 +186,7 @@ mod tests {
             at_most_ms: Some(60_000),
             cool_down_ms: Some(0),
             name: Some("Front door".into()),
+            persons: Some(false),
         };
         assert!(full.are_small() && !full.are_of_the_name_alone());
         let bytes = encode(&doc(full.clone())).unwrap();
@@ -228,8 +231,12 @@ mod tests {
         assert!(named.are_small() && named.are_of_the_name_alone());
         let both = CameraSettings {
             detects: Some(true),
+            ..named.clone()
+        };
+        let hinted = CameraSettings {
+            persons: Some(false),
             ..named
         };
-        assert!(!both.are_of_the_name_alone());
+        assert!(!both.are_of_the_name_alone() && !hinted.are_of_the_name_alone());
     }
 }

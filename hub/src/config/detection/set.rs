@@ -1,8 +1,8 @@
 //! What phones have set at a camera, over what the file says.
 //!
 //! A value that a phone has set wins over the file's; where none is set the file's holds. Only masks add up: what the
-//! file hides stays hidden, whatever phones say. The hub's own means, memory and processor, are the file's alone. This
-//! room must never leave a camera without settings: whoever gets an error goes on with the file's.
+//! file hides stays hidden, whatever phones say. The hub's own means, memory, processor and programs, are the file's
+//! alone. This room must never leave a camera without settings: whoever gets an error goes on with the file's.
 
 use journal::message::{CameraSettings, QuietSetting};
 
@@ -11,6 +11,21 @@ use crate::events::EventSettings;
 use crate::motion::{MinuteOfDay, MotionSettings, Point, QuietHours, Zone};
 
 impl Detection {
+    /// Whether a phone may set this now: as [`Self::with`], and persons only where there is somebody to ask. A file
+    /// that names nobody any more costs a camera that and no other setting, its masks least of all.
+    ///
+    /// # Errors
+    /// [`DetectionError`], for the first value that cannot be, by itself or beside the file's others.
+    pub fn judge(&self, settings: &CameraSettings) -> Result<(), DetectionError> {
+        if settings.persons == Some(true) && self.person.is_none() {
+            return Err(DetectionError {
+                key: "person_program",
+                what: "the file names none, so nobody can be asked about persons".into(),
+            });
+        }
+        self.with(settings).map(|_fits| ())
+    }
+
     /// The file's word with what phones have set over it.
     ///
     /// # Errors
@@ -20,7 +35,10 @@ impl Detection {
             motion: self.motion_with(settings)?,
             events: self.events_with(settings)?,
             cpu_percent: self.cpu_percent,
-            person: self.person.clone(),
+            person: match settings.persons {
+                Some(false) => None,
+                Some(true) | None => self.person.clone(),
+            },
             utc_offset_minutes: match settings.utc_offset_minutes {
                 Some(minutes) => utc_offset(minutes)?,
                 None => self.utc_offset_minutes,
@@ -139,6 +157,37 @@ mod tests {
             ..CameraSettings::default()
         };
         assert_eq!(file.with(&unmasked), Ok(file.clone()));
+    }
+
+    /// A phone says whether, and never whom.
+    #[test]
+    fn persons_are_asked_about_as_a_phone_says_where_the_file_names_whom_to_ask() {
+        let table: DetectionTable = toml::from_str("person_program = \"guess\"").unwrap();
+        let asks = Detection::new(table).unwrap();
+        assert!(asks.person.is_some());
+        let persons = |persons| CameraSettings {
+            persons,
+            ..CameraSettings::default()
+        };
+        for (set, person) in [
+            (None, &asks.person),
+            (Some(true), &asks.person),
+            (Some(false), &None),
+        ] {
+            assert_eq!(asks.judge(&persons(set)), Ok(()));
+            assert_eq!(&asks.with(&persons(set)).unwrap().person, person);
+        }
+        let nobody = file();
+        assert_eq!(nobody.judge(&persons(Some(false))), Ok(()));
+        let error = nobody.judge(&persons(Some(true))).unwrap_err();
+        assert_eq!(error.key, "person_program");
+        // What was set while there was somebody holds otherwise.
+        let masked = CameraSettings {
+            masks: Some(vec![TRIANGLE.to_vec()]),
+            ..persons(Some(true))
+        };
+        let masked = nobody.with(&masked).unwrap();
+        assert_eq!((masked.motion.masks().len(), masked.person), (2, None));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use wal::disk::CrashPolicy;
 use super::super::*;
 use super::world::{NOW_MS, Phone, World, opener};
 use crate::config::detection::Detection;
+use crate::person::{PersonProgram, Score};
 
 /// A camera that is watched, and one whose events go by the clock.
 fn detections() -> Detections {
@@ -22,6 +23,13 @@ fn world() -> World {
 fn sensitive(sensitivity: u8) -> CameraSettings {
     CameraSettings {
         sensitivity: Some(sensitivity),
+        ..CameraSettings::default()
+    }
+}
+
+fn persons(on: bool) -> CameraSettings {
+    CameraSettings {
+        persons: Some(on),
         ..CameraSettings::default()
     }
 }
@@ -132,6 +140,9 @@ fn what_cannot_be_set_is_refused_and_changes_nothing() {
         ("nobody", sensitive(70), Refusal::NoSuchCamera),
         ("clock", sensitive(70), Refusal::NothingDetected),
         ("door", sensitive(0), Refusal::OutOfRange),
+        ("clock", persons(false), Refusal::NothingDetected),
+        // The configuration names nobody to ask.
+        ("door", persons(true), Refusal::OutOfRange),
         (
             "door",
             CameraSettings {
@@ -147,6 +158,41 @@ fn what_cannot_be_set_is_refused_and_changes_nothing() {
         assert_eq!(last(phone), refused(refusal), "{camera}");
     }
     assert!(set_at(core).is_empty());
+}
+
+/// Where the configuration names whom to ask: a phone says whether, each time in a version of its own.
+#[test]
+fn the_hint_at_persons_is_turned_off_and_on_and_a_start_has_it() {
+    let mut world = World::paired();
+    let asked = Detection {
+        person: Some(PersonProgram {
+            program: "guess".into(),
+            arguments: Vec::new(),
+            at_least: Score::new(70).unwrap(),
+        }),
+        ..Detection::default()
+    };
+    let mut all = detections();
+    all.insert("door".into(), Some(Box::new(asked.clone())));
+    world.core.set_detections(all);
+    let (core, phone) = world.ends();
+    for (version, on) in [(1, true), (2, false), (3, true)] {
+        phone.set_camera("door", persons(on));
+        let _taken = phone.talk(core);
+        let CommandResult::CameraChanged(doc) = last(phone) else {
+            panic!("{:?}", last(phone));
+        };
+        assert_eq!((doc.version, &doc.settings), (version, &persons(on)));
+        let person = asked.with(&doc.settings).unwrap().person;
+        assert_eq!(person.is_some(), on);
+    }
+    let set = set_at(core);
+    world.crash();
+    assert_eq!(set_at(&world.core), set);
+    assert_eq!((set[0].version, set[0].settings.persons), (3, Some(true)));
+    // The configuration names nobody any more: whatever else is set at that camera holds.
+    world.core.set_detections(detections());
+    assert!(world.core.status().unwrap().cameras_set[0].fits);
 }
 
 /// A power cut at every disk operation of taking a change: it is made once, and its phone hears so.
