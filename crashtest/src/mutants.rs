@@ -134,6 +134,21 @@ pub const TRIALS: &[Trial] = &[
         by: By::Itself,
     },
     Trial {
+        mutant: "camera_set_forgotten",
+        workload: Workload::Order,
+        by: By::Itself,
+    },
+    Trial {
+        mutant: "full_unsaid",
+        workload: Workload::Budget,
+        by: By::Itself,
+    },
+    Trial {
+        mutant: "copies_go_with_their_phone",
+        workload: Workload::Replace,
+        by: By::Itself,
+    },
+    Trial {
         mutant: "second_phone_ends_first",
         workload: Workload::Beside,
         by: By::Itself,

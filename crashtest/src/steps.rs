@@ -17,10 +17,11 @@ const POINTS: &str = include_str!("../points.md");
 /// How the table begins.
 const HEAD: &str = "| step | crash points | workloads | deliberate bugs |";
 /// The steps that may not be missing.
-const STEPS: [&str; 16] = [
+const STEPS: [&str; 18] = [
     "heartbeat in the middle of a clip",
     "command",
     "settings",
+    "settings of a camera",
     "pairing",
     "adding a phone",
     "adding a phone by a code that another passes on",
@@ -34,6 +35,7 @@ const STEPS: [&str; 16] = [
     "retention",
     "drop statement",
     "reset",
+    "reset that keeps clips",
 ];
 /// The engine's points belong to no step: every transaction passes them.
 const ENGINE: &str = "wal.";

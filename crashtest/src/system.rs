@@ -470,15 +470,28 @@ impl System {
     /// # Errors
     /// The machine.
     pub fn write_hub_config(&self) -> Outcome<()> {
+        self.write_hub_config_with(&format!("[camera]\n{}", self.camera_keys()))
+    }
+
+    /// The same with one more camera, of which these are the keys.
+    ///
+    /// # Errors
+    /// The machine.
+    pub fn write_hub_config_beside(&self, other: &str) -> Outcome<()> {
+        let own = self.camera_keys();
+        self.write_hub_config_with(&format!("[[camera]]\n{own}[[camera]]\n{other}\n"))
+    }
+
+    fn camera_keys(&self) -> String {
         let setup = &self.setup;
-        self.write_hub_config_with(&format!(
-            "[camera]\nname = {}\nkind = \"file\"\npath = {}\ngap_seconds = {:?}\npasses = {}\n{}\n",
+        format!(
+            "name = {}\nkind = \"file\"\npath = {}\ngap_seconds = {:?}\npasses = {}\n{}\n",
             quoted(CAMERA),
             quoted(&setup.clip.to_string_lossy()),
             setup.gap_seconds,
             setup.passes,
             setup.camera_extra,
-        ))
+        )
     }
 
     /// The same with these sections about cameras, or with none.

@@ -45,21 +45,22 @@ pub enum Workload {
     /// The phone is away while events are recorded of which the hub keeps copies; then it acks them.
     Retain,
     /// Relay and phone are away while more is recorded than the hub's budget holds: the oldest clips make room.
-    /// Then the phone catches up.
+    /// Then the phone catches up, and its owner is told what went, and why.
     Budget,
     /// From nothing: relay made, hub admitted, paired, one event.
     Pair,
     /// The phone is lost: its owner removes it, and pairs another; whoever has the old one is shut out.
     Remove,
     /// The owner gives commands from the phone, until each is answered, to a hub that sends at a constant
-    /// rate.
+    /// rate; the last of them set one camera, which holds behind a restart.
     Order,
     /// A heartbeat in the middle of a clip.
     Beat,
     /// A second phone beside a living one: both get an event, both change the same setting while the hub is away, and
     /// the first removes the second by a command.
     Beside,
-    /// The phone is lost with what it has not received: another takes its place, and gets what the hub retained.
+    /// The phone is lost with what it has not received: the hub is reset but for its clips, another phone takes its
+    /// place, and gets what was retained.
     Replace,
     /// The hub is reset; the phone forgets it and pairs again.
     Reset,

@@ -4,6 +4,7 @@
 //! what the books hear of it and one line's way to the relay and back have rooms of their own.
 
 mod facts;
+mod hours;
 mod line;
 mod recording;
 mod sync;
@@ -101,6 +102,8 @@ pub struct Hub {
     pub is_shaped: bool,
     /// How long it waits for a phone.
     pub silence: SilenceLimits,
+    /// After how many days of running clips go for their age, if they do.
+    pub clip_days: Option<u32>,
 }
 
 /// Where every clock on a wall begins.
@@ -118,6 +121,7 @@ impl Hub {
             lets_go: LetsGo::All,
             is_shaped: false,
             silence: SilenceLimits::default(),
+            clip_days: None,
         }
     }
 
@@ -149,11 +153,12 @@ impl Hub {
                 (journal, report)
             })
         });
-        let core = match Core::start(opener, self.silence, self.wall(now_ms)) {
+        let mut core = match Core::start(opener, self.silence, self.wall(now_ms)) {
             Ok(core) => core,
             Err(CoreError::Journal(error)) if error.kind() == ErrorKind::Space => return Ok(false),
             Err(error) => return Err(Fault::Ended(error.to_string())),
         };
+        core.set_clip_days(self.clip_days);
         let mut process = Process {
             core,
             lines: Vec::new(),
@@ -278,8 +283,10 @@ impl Hub {
         process.core.handle_link(up);
         if now_ms >= process.tick_at_ms {
             process.tick_at_ms = now_ms + TICK_MS;
-            let passed = Duration::from_millis(now_ms.saturating_sub(process.ticked_at_ms));
+            let passed_ms = now_ms.saturating_sub(process.ticked_at_ms);
+            let passed = Duration::from_millis(passed_ms);
             process.ticked_at_ms = now_ms;
+            books.ran_ms += passed_ms;
             passing(process.core.handle_elapsed(passed, wall))?;
             passing(process.core.handle_timeout(wall))?;
             passing(sync(&mut process.core, now_ms, wall))?;

@@ -24,9 +24,11 @@ pub struct Event {
     pub ended: Option<([u8; 32], u64, bool)>,
     /// The hub said that its bytes are lost, after rot.
     pub dropped: bool,
-    /// The hub said that it was dropped for its room, after its disk was full. The relay may hold it all the same,
-    /// and then the app may have it whole.
+    /// The hub said that it was dropped for its room, after its disk was full, or for its age. The relay may hold it
+    /// all the same, and then the app may have it whole.
     pub made_room: bool,
+    /// What [`Books::ran_ms`] was when it began.
+    pub born_ms: u64,
 }
 
 /// A clip as the app has it at the end.
@@ -91,6 +93,10 @@ pub struct Books {
     pub rotted: bool,
     /// The hub's disk was full: the oldest clips may have made room.
     pub filled: bool,
+    /// For how many milliseconds of running the hub keeps clips, if they go there for their age.
+    pub kept_ms: Option<u64>,
+    /// For how many milliseconds the hub has run, as its processes were told: none of them knows of more.
+    pub ran_ms: u64,
     /// Mailboxes whose writer, or whose reader, runs on an old copy of its directory.
     old_writers: BTreeSet<SendId>,
     old_readers: BTreeSet<SendId>,
@@ -282,7 +288,7 @@ impl Books {
         }
         self.no_reuse(mailbox, seq, digest)?;
         let of = |digest: Digest| (mailbox.to_text(), seq.to_string(), digest.to_text());
-        let may_drop = self.rotted || self.filled;
+        let may_drop = self.rotted || self.filled || self.kept_ms.is_some();
         let first = self.sent.entry((mailbox, seq)).or_insert(digest);
         let is_given_up = may_drop
             && self.statements.contains(&of(digest))
@@ -405,8 +411,24 @@ impl Books {
         match reason {
             DropReason::Damaged => self.rotted,
             DropReason::Budget => self.filled,
-            // No phone of a scenario sets one.
-            DropReason::Age => false,
+            DropReason::Age => self.kept_ms.is_some(),
+        }
+    }
+
+    /// A clip went for its age, whose event began when [`Self::ran_ms`] was `born_ms`.
+    ///
+    /// # Errors
+    /// C2 if it has not waited for as long as clips are kept.
+    pub fn may_be_past(&self, born_ms: u64) -> Result<(), Broken> {
+        let waited_ms = self.ran_ms.saturating_sub(born_ms);
+        // A hub counts whole seconds.
+        let is_old = |kept_ms| waited_ms + 1_000 >= kept_ms;
+        match self.kept_ms.is_some_and(is_old) {
+            true => Ok(()),
+            false => Err(Broken::new(
+                "C2",
+                format!("a clip went for its age after {} s", waited_ms / 1_000),
+            )),
         }
     }
 
@@ -552,6 +574,7 @@ mod tests {
             ended: None,
             dropped: false,
             made_room: false,
+            born_ms: 0,
         };
         books.events.insert(5, event);
         let held = Held {
@@ -621,6 +644,25 @@ mod tests {
         assert!(books.judge(&[damaged]).is_err());
         // One that was said of nobody.
         assert!(books.judge(&[gone.clone(), gone]).is_err());
+    }
+
+    #[test]
+    fn a_clip_goes_for_its_age_where_clips_do_and_not_before() {
+        let (mut books, held) = books();
+        let gone = Held {
+            whole: None,
+            dropped: Some(DropReason::Age),
+            ..held
+        };
+        books.ran_ms = 9_000_000;
+        assert_eq!(books.may_be_past(0).unwrap_err().promise, "C2");
+        books.events.get_mut(&5).unwrap().made_room = true;
+        assert!(books.judge(std::slice::from_ref(&gone)).is_err());
+        books.kept_ms = Some(5_000_000);
+        books.judge(&[gone]).unwrap();
+        books.may_be_past(4_000_000).unwrap();
+        assert!(books.may_be_past(4_002_000).is_err());
+        assert!(!books.may_drop(DropReason::Budget));
     }
 
     #[test]

@@ -160,6 +160,12 @@ pub enum What {
         /// How long it may be unheard of, in milliseconds.
         after_ms: u64,
     },
+    /// The hub runs for so many hours more, all at once; clips go there for their age in the whole plan
+    /// ([`Plan::clip_days`]).
+    Hours {
+        /// How many.
+        hours: u64,
+    },
     /// A payload in its log is damaged, one of the last that it stored.
     Rot {
         /// Whose.
@@ -236,6 +242,8 @@ pub enum Flavour {
     Fills,
     /// So it is while the hub is out of reach: what nobody has makes room.
     Hoards,
+    /// The hub is out of reach for days and dies again and again: what nobody has grows old there, and goes.
+    Ages,
     /// The hub covers what it says.
     Covers,
     /// The phone gives commands.
@@ -402,6 +410,23 @@ impl Plan {
                 };
                 step(4_000, full);
             }
+            Flavour::Ages => {
+                let who = Who::Hub;
+                let for_ms = 13_000 + dice.below(1_000);
+                step(200, What::Break { who, for_ms });
+                // The last event comes behind the second of these, and is a day old in the end or not.
+                for (at_ms, hours) in [(7_000, 26), (8_000, 3), (11_000, 12 + dice.below(16))] {
+                    let what = What::Die {
+                        who,
+                        after_ops: dice.below(120),
+                        policy: policy(&mut dice),
+                        down_ms: dice.below(300),
+                        again: Vec::new(),
+                    };
+                    step(at_ms, what);
+                    step(at_ms, What::Hours { hours });
+                }
+            }
             Flavour::Rots => {
                 let who = Who::Hub;
                 step(500, What::Break { who, for_ms: 4_000 });
@@ -484,6 +509,13 @@ impl Plan {
     pub fn is_shaped(&self) -> bool {
         let is_cover = |step: &Step| matches!(step.what, What::Cover { .. });
         self.steps.iter().any(is_cover)
+    }
+
+    /// After how many days of running its hub lets clips go for their age, if it does.
+    #[must_use]
+    pub fn clip_days(&self) -> Option<u32> {
+        let ages = |step: &Step| matches!(step.what, What::Hours { .. });
+        self.steps.iter().any(ages).then_some(1)
     }
 
     /// The plan that a seed is played with: [`Self::of`], of which each sixteenth is `covered`; but each

@@ -29,6 +29,7 @@ use crate::rot;
 /// After everything was healed, both ends must be in step within so much simulated time: the
 /// longest pauses of the protocol are ten minutes.
 pub const HEALED_MS_MAX: u64 = 4 * 3_600_000;
+const DAY_MS: u64 = 24 * 3_600_000;
 /// A process that its disk's trouble has ended is started again so much later.
 const RESTART_MS: u64 = 200;
 /// A start that finds no room is tried again so much later.
@@ -92,7 +93,7 @@ pub struct Stats {
     pub simulated_ms: u64,
     /// Events that were recorded, at least in part.
     pub events: u64,
-    /// Clips that were lost to damage, by a statement.
+    /// Clips that were lost by a statement: to damage, for their room or for their age.
     pub dropped: u64,
     /// Directories that became old copies, and were seen to be.
     pub old_copies: u64,
@@ -153,6 +154,7 @@ impl World {
                 hub.silence.silent_after = Duration::from_millis(after_ms);
             }
         }
+        hub.clip_days = plan.clip_days();
         let app = App::new(copy(&pair.app), seed ^ 2, pair.ways.1.clone());
         let mut world = World {
             now_ms: 0,
@@ -172,6 +174,8 @@ impl World {
             ways: pair.ways.clone(),
             plan,
         };
+        let clip_days = world.plan.clip_days();
+        world.books.kept_ms = clip_days.map(|days| u64::from(days) * DAY_MS);
         for who in [Who::Relay, Who::Hub, Who::App] {
             world.start_in(who, 0);
         }
@@ -462,6 +466,10 @@ impl World {
             }
             // The hub knows it from its first start on.
             What::Silence { .. } => {}
+            What::Hours { hours } => {
+                let ran = self.hub.hours(*hours, self.now_ms, &mut self.books);
+                self.send(Who::Hub, ran.map(|()| Vec::new()))?;
+            }
             What::OldDisk { who } => {
                 for (hub, app) in self.ways.0.iter().zip(&self.ways.1) {
                     match who {

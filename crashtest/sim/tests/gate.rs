@@ -1,12 +1,15 @@
 //! The seeds of the gate, and that the oracle is awake.
 
-use crashtest_sim::plan::{Plan, Step, What, Who};
+use crashtest_sim::plan::{Flavour, Plan, Step, What, Who};
 use crashtest_sim::run::{self, pair, repeat};
 use crashtest_sim::seeds::Seeds;
 use journal::Suite;
 
 /// Seeds in the gate; `simulate run` does more.
 const SEEDS: u64 = 2_000;
+
+/// Plans in which clips grow old.
+const AGED: u64 = 64;
 
 #[test]
 fn every_promise_holds_for_every_seed() {
@@ -76,6 +79,25 @@ fn a_calm_day() {
     assert_eq!((stats.events, stats.deaths), (6, 0));
     // A Commit, a header, four chunks and a trailer each, two chunks in the last, and the acks.
     assert!(stats.envelopes >= 5 * 7 + 5, "{stats:?}");
+}
+
+/// Clips that nobody fetches go when they have waited for a day, by a statement, and none before that: wherever their hub
+/// dies meanwhile.
+#[test]
+fn clips_go_for_their_age_and_no_younger_one_does() {
+    let pair = pair(Suite::Classic).unwrap();
+    let (mut events, mut dropped, mut deaths) = (0, 0, 0);
+    for seed in 0..AGED {
+        let stats = repeat(&Plan::flavoured(Flavour::Ages, seed), &pair);
+        let stats = stats.unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
+        events += stats.events;
+        dropped += stats.dropped;
+        deaths += stats.deaths;
+    }
+    println!("{events} events, {dropped} dropped for their age, {deaths} deaths");
+    assert!(deaths > AGED / 4, "{deaths}");
+    // The one more of each end is there, and so is what was young enough.
+    assert!((AGED / 4..events - AGED).contains(&dropped), "{dropped}");
 }
 
 /// No network for an hour at either end, and in the middle of it another relay, with nothing stored, in the place of

@@ -1,6 +1,6 @@
 //! Conversations about events: recorded, delivered, kept, deleted; and a heartbeat in the middle of one.
 
-use crate::oracle::Ends;
+use crate::oracle::{Clip, Ends};
 use crate::process::{Line, Role};
 use crate::system::{System, short_clip};
 use crate::trouble::{Outcome, Trouble};
@@ -50,7 +50,61 @@ pub(super) fn budget(system: &mut System, passes: usize) -> Outcome<Ends> {
         system.start(role)?;
     }
     everything_acked(system)?;
+    judge_drops(system)?;
     system.settle()
+}
+
+/// What the owner is told of clips that made room: at the hub that each went for the budget, at the phone that the
+/// storage is full, and of each clip that it was given up for that. What the hub still owes it says in its next process.
+fn judge_drops(system: &mut System) -> Outcome<()> {
+    for role in [Role::App, Role::Hub] {
+        system.stop(role)?;
+    }
+    // One that was killed would play its events anew, and drop clips meanwhile.
+    system.write_hub_config_without_camera()?;
+    system.start(Role::Hub)?;
+    let patience = system.setup.patience;
+    let told = system.until("word of a full storage", patience, |system| {
+        let status = system.hub_status()?;
+        let answer = system.ask_app(&["notifications", "--json"])?;
+        let answer = answer.lines.last().cloned().unwrap_or_default();
+        system.remember(format!("{status:?}, {answer}"));
+        let mut rows = answer["notifications"].as_array().into_iter().flatten();
+        let is_told = rows.any(|row| row["kind"] == "storage_full");
+        if is_told && status.unacked_envelopes == 0 {
+            return Ok(Some(()));
+        }
+        // The hub says it at a tick.
+        let _synced = system.sync_once()?;
+        Ok(None)
+    });
+    match told {
+        Err(Trouble::Late { what, last, .. }) => {
+            system.found_broken("C2", format!("{what} never came to the phone: {last}"));
+        }
+        told => told?,
+    }
+    let of_hub = system.hub_clips()?;
+    let of_phone = system.app_clips()?;
+    let is_dropped = |clip: &&Clip| clip.outcome == "dropped";
+    let lines = system.board().lines();
+    for clip in of_hub.iter().filter(is_dropped) {
+        let there = of_phone.iter().find(|there| there.id == clip.id);
+        if there.is_none_or(|there| there.outcome != clip.outcome) {
+            let what = format!("a clip made room, and the phone has it as {there:?}");
+            system.found_broken("C2", what);
+        }
+        let mut said = lines.iter().filter(|line| {
+            line.role == Role::Hub && line.event() == "clip_dropped" && line.text("clip") == clip.id
+        });
+        let is_said = said.clone().next().is_some();
+        // Who is killed behind the sync says it no more.
+        if said.any(|line| line.text("why") != "budget") || !(is_said || system.died()) {
+            let what = format!("the hub does not say of clip {} why it went", clip.id);
+            system.found_broken("C2", what);
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn trim(system: &mut System) -> Outcome<Ends> {

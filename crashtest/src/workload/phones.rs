@@ -164,7 +164,8 @@ pub(super) fn forget_hub(system: &mut System) -> Outcome<()> {
     }
 }
 
-/// What the lost phone never had is at the new one, whole, and nothing is retained any more.
+/// The owner begins anew with all phones and loses no video: what the lost phone never had is at the new one, whole and
+/// once, and nothing is retained any more.
 pub(super) fn replace(system: &mut System) -> Outcome<Ends> {
     // The phone is away while events are recorded, and stays away.
     for role in [Role::Relay, Role::Hub] {
@@ -180,13 +181,20 @@ pub(super) fn replace(system: &mut System) -> Outcome<Ends> {
     let old = only_phone(system)?;
     system.stop(Role::Hub)?;
     system.give_up_all_clips();
-    system.remove_phone()?;
+    reset_but_for_clips(system)?;
     system.lose_phone()?;
     system.pair()?;
     system.write_hub_config_without_camera()?;
-    for role in [Role::Hub, Role::App] {
-        system.start(role)?;
+    system.start(Role::Hub)?;
+    let retained = system.hub_says(&["retained"])?;
+    let rows = retained["phones"].as_array().cloned().unwrap_or_default();
+    let is_lost_ones = |row: &Value| row["phone"] == old.as_str();
+    if rows.len() != 1 || !rows.iter().all(is_lost_ones) {
+        let what = format!("what was retained for {old} alone is to be there, and {retained} is");
+        system.found_broken("C2", what);
+        return system.settle();
     }
+    system.start(Role::App)?;
     let new = only_phone(system)?;
     let mut asked = false;
     let played = system.until("what was retained", patience, |system| {
@@ -205,17 +213,29 @@ pub(super) fn replace(system: &mut System) -> Outcome<Ends> {
     everything_acked(system)?;
     let has = system.hub_clips()?;
     let (wanted, found) = (whole(&lost), whole(&has));
-    let is_missing = |(hash, count): &(&String, &u32)| found.get(*hash).is_none_or(|n| n < *count);
-    if let Some((hash, count)) = wanted.iter().find(is_missing) {
-        system.found_broken(
-            "C2",
-            format!("{count} retained clips {hash}: not all were played, {has:?}"),
-        );
+    if wanted != found {
+        let what =
+            format!("{wanted:?} were retained whole, and were not played once each: {has:?}");
+        system.found_broken("C2", what);
     }
-    for role in [Role::App, Role::Hub] {
-        system.stop(role)?;
-    }
+    system.stop(Role::App)?;
+    // Last, so that whoever is to die as a phone does so as the new one.
+    system.expect_shut_out(LOST_PHONE)?;
+    system.stop(Role::Hub)?;
     system.settle()
+}
+
+/// No phone is paired any more, whoever dies over it, and the owner who is told so does not have to ask again.
+fn reset_but_for_clips(system: &mut System) -> Outcome<()> {
+    let done = system.ask_hub(&["reset", "--keep-clips", "--yes"])?;
+    let left = system.ask_hub(&["phones"])?;
+    let is_empty = left["phones"].as_array().is_some_and(Vec::is_empty);
+    if done["keeps_clips"] != true || !is_empty {
+        return Err(Trouble::Broken(format!(
+            "a reset that keeps clips has left {left} and says {done}"
+        )));
+    }
+    Ok(())
 }
 
 /// How many clips are whole, by what they hold.

@@ -15,6 +15,7 @@ use std::time::Duration;
 use journal::ids::{Line, PairingId};
 use journal::message::{DropReason, Settings};
 use journal::{AgeMark, Ages, ErrorKind, HubClip};
+use wal::mutant;
 use wire::ids::Seq;
 
 use super::{Core, CoreError, LineState, SMALL_GROUP_BYTES};
@@ -95,6 +96,11 @@ impl Aging {
         let ran_s = self.ran.as_secs();
         let is_old = |mark: &&AgeMark| {
             ran_s.saturating_sub(mark.ran_s) >= u64::from(days).saturating_mul(DAY_S)
+                || mutant!(
+                    "young_clip_dropped",
+                    "C2",
+                    "a clip goes for its age as soon as it is known to be there"
+                )
         };
         let marks = self.marks.get(&phone)?;
         marks.iter().take_while(is_old).last().map(|mark| mark.last)

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use journal::ids::CommandId;
 use journal::message::{CameraChange, CameraDoc, CameraSettings, CommandResult, Refusal};
 use journal::{JournalError, Txn};
+use wal::mutant;
 
 use super::{Core, names};
 use crate::config::detection::Detection;
@@ -74,6 +75,9 @@ pub(super) fn change(
         made_by: Some(id),
         settings: change.settings,
     };
+    mutant!("camera_set_forgotten", "C2", "a phone is told that a camera is set as it wants, and nothing of it is kept" => {
+        return Ok(CommandResult::CameraChanged(doc));
+    });
     let is_there = |name: &str| detections.contains_key(name);
     match txn.put_camera_set(&doc, is_there)? {
         true => Ok(CommandResult::CameraChanged(doc)),

@@ -169,6 +169,9 @@ impl Txn<'_> {
                 "what was stored of a removed phone cannot be read: the relay is not told of it, and its operator can revoke it"
             ),
         }
+        mutant!("copies_go_with_their_phone", "C2", "what is retained for a phone goes when that is removed" => {
+            let _ended = self.forget_retained(Some(id), &[])?;
+        });
         for line in Line::all(id) {
             outbox::end_in_steps(self, line)?;
         }

@@ -70,18 +70,19 @@ impl Hub {
                 }
             }
         }
-        // A whole clip, and only because its bytes are damaged, or the disk is full (C2).
+        // A whole clip, and only because its bytes are damaged, the disk is full, or it is old (C2).
         for (clip, reason) in dropped {
-            match (event_of(books, &clip), reason) {
-                (Some(event), DropReason::Damaged) => event.dropped = true,
-                (Some(event), DropReason::Budget) => event.made_room = true,
-                (Some(_), DropReason::Age) => {
-                    let what = "a clip went for its age, and nobody has set one";
-                    return Err(Broken::new("C2", what).into());
-                }
-                (None, _) => {
-                    let what = "a clip was dropped that had not ended";
-                    return Err(Broken::new("C2", what).into());
+            let Some(event) = event_of(books, &clip) else {
+                let what = "a clip was dropped that had not ended";
+                return Err(Broken::new("C2", what).into());
+            };
+            match reason {
+                DropReason::Damaged => event.dropped = true,
+                DropReason::Budget => event.made_room = true,
+                DropReason::Age => {
+                    event.made_room = true;
+                    let born_ms = event.born_ms;
+                    books.may_be_past(born_ms)?;
                 }
             }
         }
@@ -95,7 +96,7 @@ impl Hub {
 /// What was said of a drop may have died with its process, or with a journal that was opened again, and the drop is
 /// durable all the same: the hub's books tell.
 pub(super) fn drops_unheard(core: &mut Core, books: &mut Books) -> Result<(), Fault> {
-    if books.rotted || !books.filled {
+    if books.rotted || !(books.filled || books.kept_ms.is_some()) {
         return Ok(());
     }
     let Some(status) = passing(core.status())? else {
@@ -107,6 +108,10 @@ pub(super) fn drops_unheard(core: &mut Core, books: &mut Books) -> Result<(), Fa
             return Err(Broken::new("C2", "a clip was dropped that no camera gave").into());
         };
         event.made_room = true;
+        let born_ms = event.born_ms;
+        if !books.filled {
+            books.may_be_past(born_ms)?;
+        }
     }
     Ok(())
 }

@@ -122,7 +122,11 @@ impl Hub {
             bytes: Bytes::copy_from_slice(bytes),
             captured_unix_ms: wall,
         };
-        let event = books.events.entry(name).or_default();
+        let born_ms = books.ran_ms;
+        let event = books.events.entry(name).or_insert_with(|| oracle::Event {
+            born_ms,
+            ..oracle::Event::default()
+        });
         event.pieces.push(bytes.to_vec());
         let taken = process.core.handle_pieces(vec![piece], wall);
         Ok(Some(self.recorded(taken)? == Some(Recorded::Taken)))
