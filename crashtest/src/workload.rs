@@ -22,7 +22,7 @@ use crate::trouble::{Outcome, Trouble};
 
 mod events;
 mod live;
-mod motion;
+pub mod motion;
 mod orders;
 mod phones;
 mod reset;

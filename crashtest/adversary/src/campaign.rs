@@ -1,13 +1,13 @@
 //! The malicious relay against real hub and app processes: for every vice a run, then honest behaviour, then
 //! the oracle.
 //!
-//! A run, all of it under the vice: hub and phone are started and events recorded; a second phone pairs and syncs;
-//! the owner gives a command from the first one; all connections are closed and attached again, so that the relay
-//! can lie about what it holds, too; the second phone is removed, of which the relay is told. Then the relay
-//! behaves. From then on everything must be acked, each end of each mailbox attached again and the hub's standing
-//! good, by the same processes; the command is answered, and the second phone is shut out; then one more event, and
-//! the promises C1 to C8, S3 and S5 as after a crash. This room must never count a run in which no lie was told
-//! as a pass.
+//! A run, all of it under the vice: hub and phone are started and people walk by, of which the phones are notified and
+//! sent picture and video; a second phone pairs and syncs; the owner gives a command from the first one; all
+//! connections are closed and attached again, so that the relay can lie about what it holds, too; the second phone is
+//! removed, of which the relay is told. Then the relay behaves. From then on everything must be acked, each end of each
+//! mailbox attached again and the hub's standing good, by the same processes; the command is answered, all that was
+//! told has come, and the second phone is shut out; then one more event, and the promises C1 to C8, S3 and S5 as after
+//! a crash. This room must never count a run in which no lie was told, or no event to the phone, as a pass.
 #![expect(
     clippy::disallowed_methods,
     reason = "The harness waits on real processes, and so on a real clock."
@@ -20,10 +20,10 @@ use std::time::{Duration, Instant};
 
 use crashtest::oracle::Verdict;
 use crashtest::process::{Line, Role};
-use crashtest::system::{Setup, Stock, System};
+use crashtest::system::{Setup, Stock, System, people_clip, short_clip};
 use crashtest::trouble::{Outcome, Trouble};
 use crashtest::workers;
-use crashtest::workload::Workload;
+use crashtest::workload::{Workload, motion};
 use crashtest_evil_relay::fault::Fault;
 use crashtest_evil_relay::orders::{self, Look, Order};
 use crashtest_evil_relay::vice::Vice;
@@ -31,9 +31,13 @@ use serde_json::{Value, json};
 
 /// The program that runs in the relay's place.
 pub const PROGRAM: &str = "secluso-evil-relay";
-/// Events of a run, and the pause between two in seconds: they go on while the second phone pairs.
-const EVENTS: u32 = 6;
-const GAP_SECONDS: f64 = 0.4;
+/// How often people walk by, for how long, and how long after that nobody is there, in seconds: it goes on while the second
+/// phone pairs. Each time is an event. On a machine that is too busy to look at every picture it is the last time only.
+const VISITS: u32 = 3;
+const VISIT_SECONDS: f64 = 2.5;
+const GAP_SECONDS: f64 = 1.5;
+/// The shortest post-roll there is. It is over before the next time.
+const POST_ROLL_SECONDS: f64 = 1.0;
 /// How long it lies at least, once everything was recorded.
 const SPELL_MIN: Duration = Duration::from_millis(1_500);
 /// How long at most: a relay that lies longer is waited for longer by both ends, whose pauses double.
@@ -59,6 +63,8 @@ pub struct Cell {
     pub case: Case,
     /// Lies told.
     pub lies: u64,
+    /// Events under lies of which the phone was notified, and of which it was sent a picture.
+    pub told: [usize; 2],
     /// From start to verdict.
     pub took: Duration,
     /// What is broken, if anything is.
@@ -70,9 +76,10 @@ impl fmt::Display for Cell {
         let Case { vice, seed } = self.case;
         let seconds = self.took.as_secs_f64();
         let lies = self.lies;
+        let [notified, pictured] = self.told;
         write!(
             f,
-            "{vice:<14} seed {seed:<4} {lies:>5} lies {seconds:>6.1} s  "
+            "{vice:<15} seed {seed:<4} {lies:>5} lies, {notified} events told, {pictured} shown {seconds:>6.1} s  "
         )?;
         match &self.broken {
             None => f.write_str("ok"),
@@ -89,6 +96,8 @@ impl Cell {
             "vice": self.case.vice.name(),
             "seed": self.case.seed,
             "lies": self.lies,
+            "notified": self.told[0],
+            "pictured": self.told[1],
             "seconds": self.took.as_secs_f64(),
             "broken": self.broken,
         })
@@ -118,9 +127,26 @@ pub fn cases(rounds: u64, first_seed: u64) -> Vec<Case> {
 pub fn setup() -> Outcome<Setup> {
     Ok(Setup {
         relay_program: Some(program()?),
-        passes: EVENTS,
-        gap_seconds: GAP_SECONDS,
         ..Workload::Event.setup()
+    })
+}
+
+/// The same with a camera by which people walk now and then.
+///
+/// # Errors
+/// As [`setup`].
+pub fn setup_with_people() -> Outcome<Setup> {
+    // From the key frame before it on, and however much of a core it takes: several worlds share the machine.
+    let detection = format!(
+        "[camera.detection]\npre_roll_seconds = 0.0\npost_roll_seconds = {POST_ROLL_SECONDS:?}\n\
+         cool_down_seconds = 0.0\ncpu_percent = 100\n"
+    );
+    Ok(Setup {
+        clip: people_clip(),
+        passes: VISITS,
+        gap_seconds: GAP_SECONDS,
+        camera_extra: format!("at_most_seconds = {VISIT_SECONDS:?}\n\n{detection}"),
+        ..setup()?
     })
 }
 
@@ -138,7 +164,7 @@ fn program() -> Outcome<PathBuf> {
 /// # Errors
 /// No paired world could be made.
 pub fn run(cases: &[Case], tell: impl Fn(usize, &Cell) + Sync) -> Outcome<Vec<Cell>> {
-    let setup = setup()?;
+    let setup = setup_with_people()?;
     let count = AtomicUsize::new(0);
     let tell = |cell: &Cell| {
         tell(count.fetch_add(1, Ordering::Relaxed) + 1, cell);
@@ -152,10 +178,10 @@ pub fn run(cases: &[Case], tell: impl Fn(usize, &Cell) + Sync) -> Outcome<Vec<Ce
 #[must_use]
 pub fn attempt(stock: &Stock, setup: &Setup, case: Case) -> Cell {
     let began = Instant::now();
-    let mut lies = 0;
+    let (mut lies, mut told) = (0, [0; 2]);
     let played = stock
         .system(setup.clone())
-        .and_then(|mut system| play(&mut system, case, &mut lies));
+        .and_then(|mut system| play(&mut system, case, (&mut lies, &mut told)));
     let broken = match played {
         Ok(()) if lies == 0 => Some("it told no lie, so nothing was shown".to_owned()),
         other => other.err().map(|trouble| trouble.to_string()),
@@ -166,6 +192,7 @@ pub fn attempt(stock: &Stock, setup: &Setup, case: Case) -> Cell {
     Cell {
         case,
         lies,
+        told,
         took: began.elapsed(),
         broken,
     }
@@ -192,7 +219,7 @@ pub fn told(fault: Fault) -> Trouble {
 /// For how long somebody watches live under lies, in seconds.
 const WATCHED_S: u64 = 2;
 
-fn play(system: &mut System, case: Case, lies: &mut u64) -> Outcome<()> {
+fn play(system: &mut System, case: Case, (lies, told): (&mut u64, &mut [usize; 2])) -> Outcome<()> {
     system.start(Role::Relay)?;
     order(system, Order::Vice(case.vice, case.seed))?;
     for role in [Role::App, Role::Hub] {
@@ -207,10 +234,10 @@ fn play(system: &mut System, case: Case, lies: &mut u64) -> Outcome<()> {
     // Whatever is shown of it, and how it ends, is the relay's choice; what the frames were sealed with is not.
     system.watch_once(WATCHED_S)?;
     system.start(Role::App)?;
-    let passes = usize::try_from(system.setup.passes).unwrap_or(usize::MAX);
     let patience = system.setup.patience;
-    system.until("the events under lies", patience, |system| {
-        Ok((recorded(system)? >= passes).then_some(()))
+    system.until("an event under lies, told and shown", patience, |system| {
+        let is_told = told_so_far(system).iter().all(|events| *events > 0);
+        Ok((is_told && recorded(system)? > 0).then_some(()))
     })?;
     // Now it holds something to lie about: everything is attached again.
     *lies = order(system, Order::Vice(case.vice, case.seed ^ 1))?.lies;
@@ -222,6 +249,7 @@ fn play(system: &mut System, case: Case, lies: &mut u64) -> Outcome<()> {
         let enough = (look.lies > 0 && took >= SPELL_MIN) || took >= SPELL_MAX;
         Ok(enough.then_some(look.lies))
     })?;
+    *told = told_so_far(system);
     order(system, Order::Behave)?;
     come_back(system).map_err(Trouble::apart)?;
     shut_out(system, case)?;
@@ -231,8 +259,12 @@ fn play(system: &mut System, case: Case, lies: &mut u64) -> Outcome<()> {
         let what = format!("a command for the phones was answered: {answer}");
         return Err(Trouble::Broken(what));
     }
+    all_that_was_told(system).map_err(Trouble::apart)?;
     system.start(Role::App)?;
     order(system, Order::Mark)?;
+    // The one more event is recorded whole, whoever walks by.
+    system.setup.clip = short_clip();
+    system.setup.camera_extra.clear();
     let run = system.settle();
     let notes = [system.notes(Role::Hub), system.notes(Role::App)];
     Verdict::with_notes(&run, &notes).expect_pass()?;
@@ -257,6 +289,26 @@ fn shut_out(system: &mut System, case: Case) -> Outcome<()> {
     let (status, said) = (answer.status, answer.said);
     let what = format!("a removed phone's sync ended with {status}: {said}");
     Err(Trouble::Broken(what))
+}
+
+/// Of how many events the hub has said that the notification is stored for a phone, and of how many the picture.
+fn told_so_far(system: &System) -> [usize; 2] {
+    let lines = system.board().lines();
+    motion::SAID.map(|(channel, _)| motion::told_of(&lines, channel).len())
+}
+
+/// Notifications and pictures come to the phone, of which no sync runs; what is wrong with them is for the oracle.
+fn all_that_was_told(system: &mut System) -> Outcome<()> {
+    system.until("what the phone was told of", RETURN_PATIENCE, |system| {
+        if motion::has_come(system)? {
+            return Ok(Some(()));
+        }
+        system.sync_once().map(|_answer| None)
+    })?;
+    for (channel, word) in motion::SAID {
+        motion::judge(system, channel, word)?;
+    }
+    Ok(())
 }
 
 /// Events that the running hub has recorded whole.

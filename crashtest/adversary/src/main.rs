@@ -58,7 +58,7 @@ fn run(words: &[&str]) -> Outcome<bool> {
             let seed = seed.parse::<u64>();
             let seed = seed.map_err(|_| Trouble::Usage("vice wants a seed".to_owned()))?;
             let vice = name.parse::<Vice>().map_err(campaign::told)?;
-            let setup = campaign::setup()?;
+            let setup = campaign::setup_with_people()?;
             let stock = Stock::paired(&setup)?;
             let cell = campaign::attempt(&stock, &setup, Case { vice, seed });
             println!("{cell}");

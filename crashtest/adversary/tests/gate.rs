@@ -36,10 +36,17 @@ fn changed_traffic_changes_nothing() -> Outcome<()> {
     let mut tally = Tally::default();
     mutated::run(Depth::Sample, &mut tally)?;
     println!("{tally}");
-    // Five lines with a heartbeat, an event of a Commit, a header, three pieces and its end, and a command.
-    assert!(tally.envelopes >= 18, "{tally}");
+    // Five lines with a heartbeat, two events of a Commit, a header, three pieces and their end, and a notification, a
+    // picture, a statement, two commands and a live session.
+    assert!(tally.envelopes >= 40, "{tally}");
     assert!(tally.changed > tally.envelopes * 128, "{tally}");
-    assert!(tally.frames > 0 && tally.control > 0, "{tally}");
+    // That each part of it was changed, the exchange sees to itself.
+    assert!(tally.notices >= 128 && tally.pictures >= 3 * 128, "{tally}");
+    assert!(tally.statements >= 128 && tally.live >= 2 * 128, "{tally}");
+    assert!(
+        tally.live_frames >= 2 * 128 && tally.settings >= 128,
+        "{tally}"
+    );
     assert!(tally.inside > tally.envelopes * 40, "{tally}");
     // The most of them reach MLS and are taken there, if nothing is changed.
     assert!(tally.understood * 2 > tally.envelopes, "{tally}");

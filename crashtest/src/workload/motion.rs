@@ -10,7 +10,7 @@ use crate::system::{System, short_clip};
 use crate::trouble::{Outcome, Trouble};
 
 /// The channels of which the hub says what it has stored for a phone, with the word for what arrives there.
-const SAID: [(&str, &str); 2] = [
+pub const SAID: [(&str, &str); 2] = [
     ("notification", "notifications"),
     ("thumbnail", "thumbnails"),
 ];
@@ -45,18 +45,49 @@ pub(super) fn motion(system: &mut System) -> Outcome<Ends> {
 }
 
 /// When the events began of which the hub has said that this is stored for the phone.
-fn told_of(lines: &[Line], channel: &str) -> BTreeSet<u64> {
+#[must_use]
+pub fn told_of(lines: &[Line], channel: &str) -> BTreeSet<u64> {
     let of_hub = lines.iter().filter(|line| line.role == Role::Hub);
     let told = of_hub.filter(|line| line.event() == "told" && line.text("channel") == channel);
     told.filter_map(|line| line.number("unix_ms")).collect()
 }
 
-/// What the hub has said to be stored for the phone is there (C2), and nothing is there twice.
-fn judge(system: &mut System, channel: &str, word: &str) -> Outcome<()> {
+/// Whether all that the hub has said to be stored for the phone has come there, pictures whole; no sync runs.
+///
+/// # Errors
+/// The phone's program failed.
+pub fn has_come(system: &mut System) -> Outcome<bool> {
+    let lines = system.board().lines();
+    for (channel, word) in SAID {
+        let rows = rows(system, word)?;
+        let is_here = |row: &&Value| row.get("state").is_none_or(|state| state == "complete");
+        let there: BTreeSet<u64> = rows.iter().filter(is_here).filter_map(began).collect();
+        if !told_of(&lines, channel).is_subset(&there) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// What the phone has of this word.
+fn rows(system: &mut System, word: &str) -> Outcome<Vec<Value>> {
     let answer = system.ask_app(&[word, "--json"])?;
     let answer = answer.lines.last().cloned().unwrap_or_default();
-    let rows = answer[word].as_array().cloned().unwrap_or_default();
-    let began = |row: &Value| row["started_unix_ms"].as_u64();
+    Ok(answer[word].as_array().cloned().unwrap_or_default())
+}
+
+fn began(row: &Value) -> Option<u64> {
+    row["started_unix_ms"].as_u64()
+}
+
+/// What the hub has said to be stored for the phone is there (C2), and nothing is there twice: what is not so is found to
+/// be broken. No sync runs.
+///
+/// # Errors
+/// The phone's program failed.
+pub fn judge(system: &mut System, channel: &str, word: &str) -> Outcome<()> {
+    let rows = rows(system, word)?;
+    let answer = Value::from(rows.clone());
     let there: Vec<u64> = rows.iter().filter_map(began).collect();
     let each: BTreeSet<u64> = there.iter().copied().collect();
     if each.len() != there.len() {

@@ -174,8 +174,8 @@ impl Evil {
         self.saw(from, mailbox, seq, bytes);
         let handling = self.liar.append(seq, digest);
         let answer = match handling {
-            Handling::Ignore | Handling::Pretend(_) => Answer::Full,
-            Handling::Store | Handling::StoreInSilence => {
+            Handling::Ignore | Handling::Pretend(_) | Handling::Refuse(_) => Answer::Full,
+            Handling::Store | Handling::StoreInSilence | Handling::StoreAndRefuse(_) => {
                 self.mailboxes.append(mailbox, seq, after, digest, bytes)
             }
         };
@@ -286,6 +286,29 @@ mod tests {
         evil.obey(Order::Behave);
         assert_eq!(evil.attach_send(BOX).last.unwrap().seq, Seq(1));
         assert_eq!(evil.look().lies, 2);
+    }
+
+    #[test]
+    fn a_forged_conflict_is_an_answer_and_what_it_refuses_is_stored_or_not() {
+        let mut evil = Evil::default();
+        evil.obey(Order::Vice(Vice::ForgeConflicts, 1));
+        let (mut refused, mut seq) = (0, 0);
+        for _ in 0..64 {
+            let stored = evil.look().stored;
+            match append(&mut evil, seq + 1) {
+                Some(Answer::Conflict(_)) => refused += 1,
+                Some(Answer::Receipt(_)) => {}
+                other => panic!("{other:?}"),
+            }
+            seq += evil.look().stored - stored;
+        }
+        assert!(refused > 0 && seq > 0);
+        assert_eq!(evil.look().lies, refused);
+        evil.obey(Order::Behave);
+        assert!(matches!(
+            append(&mut evil, seq + 1),
+            Some(Answer::Receipt(_))
+        ));
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub enum Vice {
     Withhold,
     /// Receipts for what is not stored, for other bytes, and for what was never sent.
     ForgeReceipts,
+    /// An append is refused for what is said to be stored in its place, and is not; also for what was never sent.
+    ForgeConflicts,
     /// The mailbox is said to end above where it does.
     HeadAbove,
     /// The mailbox is said to end with other bytes.
@@ -46,7 +48,7 @@ pub enum Vice {
 
 impl Vice {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Drop,
         Self::Replay,
         Self::Reorder,
@@ -57,6 +59,7 @@ impl Vice {
         Self::Equivocate,
         Self::Withhold,
         Self::ForgeReceipts,
+        Self::ForgeConflicts,
         Self::HeadAbove,
         Self::HeadDigest,
         Self::Wipe,
@@ -67,7 +70,7 @@ impl Vice {
 
     /// Those that a [`Vice::Mixture`] draws from: what concerns one answer about a mailbox. The others are
     /// tried alone.
-    pub const OF_ONE_ANSWER: [Self; 11] = [
+    pub const OF_ONE_ANSWER: [Self; 12] = [
         Self::Drop,
         Self::Replay,
         Self::Reorder,
@@ -77,6 +80,7 @@ impl Vice {
         Self::Flip,
         Self::Equivocate,
         Self::ForgeReceipts,
+        Self::ForgeConflicts,
         Self::HeadAbove,
         Self::HeadDigest,
     ];
@@ -95,6 +99,7 @@ impl Vice {
             Self::Equivocate => "equivocate",
             Self::Withhold => "withhold",
             Self::ForgeReceipts => "forge-receipts",
+            Self::ForgeConflicts => "forge-conflicts",
             Self::HeadAbove => "head-above",
             Self::HeadDigest => "head-digest",
             Self::Wipe => "wipe",

@@ -5,18 +5,22 @@
 
 use std::collections::BTreeSet;
 
-use app_core::core::{Order, Ordered};
+use app_core::core::{LiveOut, Order, Ordered};
 use bytes::Bytes;
 use crashtest::trouble::{Outcome, Trouble};
 use crashtest_sim::node::{Ground, Place, open_journal};
 use crashtest_sim::run::pair;
 use hub::camera::EventEnd;
-use hub::core::{Event, Opener, Piece, Recorded, SilenceLimits, Verdict};
-use journal::ids::{CommandId, Line, PairingId};
-use journal::{AppClipState, Journal, JournalError, Role, Suite};
+use hub::core::{Alert, Event, Opener, Piece, Recorded, SilenceLimits, Still, Verdict};
+use journal::ids::{Channel, CommandId, Line, PairingId};
+use journal::message::{CommandResult, DropReason, LiveStart, NoticeKind, Settings};
+use journal::{
+    AppClip, AppClipState, Journal, JournalError, LivePiece, Mailboxes, OutboxHead, Role, Suite,
+    Taken,
+};
 use wal::SeededDice;
 use wal::disk::SimDisk;
-use wire::{Digest, Seq};
+use wire::{Digest, SendId, Seq};
 
 /// The clock on both walls, milliseconds since 1970.
 pub(super) const WALL_MS: u64 = 1_800_000_000_000;
@@ -25,6 +29,19 @@ const NOW_MS: u64 = 0;
 /// Pieces of the event, and the bytes of each.
 const PIECES: u64 = 3;
 const PIECE_BYTES: usize = 3_000;
+/// Pieces of the event that makes room, and the bytes of each. All together are more than what a hub wants to be free before
+/// an event begins, so that a budget of as much has room for the next one and not for both.
+const LOST_PIECES: u64 = 24;
+const LOST_PIECE_BYTES: usize = 16 * 1024;
+/// Bytes of an event's picture, which nobody decodes here.
+const JPEG_BYTES: usize = 3_000;
+/// Bytes of a live picture.
+const LIVE_BYTES: usize = 1_500;
+const CAMERA: &str = "door";
+/// Who watches, by the number that the phone gives whoever does.
+const VIEWER: u64 = 1;
+/// What the phone sets, in seconds.
+const EVENT_SECONDS: u32 = 60;
 /// Commits until an end has nothing left to do by itself.
 const COMMITS_MAX: u32 = 256;
 
@@ -39,7 +56,54 @@ pub(super) enum To {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Effect {
     Nothing,
-    Taken,
+    Taken(Kind),
+}
+
+/// What a message was that was taken, as far as somebody counts it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    /// An event begins.
+    Notice,
+    /// A part of an event's picture.
+    Picture,
+    /// A clip was dropped.
+    Statement,
+    /// A live session begins or ends.
+    Live,
+    /// What the phone has set is set.
+    Settings,
+    Other,
+}
+
+impl Kind {
+    /// What the app took on this line.
+    fn of(line: Line, taken: &Taken) -> Self {
+        match taken {
+            Taken::Notified(_) => Self::Notice,
+            Taken::Started(_) | Taken::Media { .. } | Taken::Ended { .. }
+                if line.channel == Channel::Thumbnail =>
+            {
+                Self::Picture
+            }
+            Taken::Ended {
+                state: AppClipState::Dropped(_),
+                ..
+            } => Self::Statement,
+            Taken::LiveBegun(_) | Taken::LiveEnded(_) => Self::Live,
+            Taken::CommandDone(done) if matches!(done.result, CommandResult::Changed(_)) => {
+                Self::Settings
+            }
+            _ => Self::Other,
+        }
+    }
+}
+
+/// What an end has sent and still has on a line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Outbox {
+    pub(super) send: SendId,
+    pub(super) acked: Seq,
+    pub(super) last: Seq,
 }
 
 /// An end's disk: how many operations there were, and all its bytes.
@@ -51,7 +115,7 @@ pub(super) struct State {
 
 /// Both ends.
 pub(super) struct Ends {
-    pub(super) hub: hub::core::Core,
+    hub: hub::core::Core,
     hub_disk: SimDisk,
     app: app_core::core::Core,
     app_disk: SimDisk,
@@ -92,9 +156,74 @@ impl Ends {
         Line::all(self.pairing)
     }
 
-    /// The line of the event videos.
-    pub(super) fn videos(&self) -> Line {
-        app_core::core::event_line(self.pairing)
+    /// The line of one channel.
+    pub(super) fn line(&self, channel: Channel) -> Line {
+        Line::of(self.pairing, channel)
+    }
+
+    /// Head and watermark of what an end sends on a line.
+    pub(super) fn outbox(&mut self, of: To, line: Line) -> Outcome<Outbox> {
+        self.journal(of, |journal| {
+            let OutboxHead { last, acked } = journal.outbox_head(line)?;
+            let Mailboxes { send, .. } = journal.mailboxes(line)?;
+            Ok(Outbox { send, acked, last })
+        })
+    }
+
+    /// How far an end has read a line.
+    pub(super) fn cursor(&self, of: To, line: Line) -> Outcome<Seq> {
+        match of {
+            To::Hub => self.hub.cursor(line).map_err(broken),
+            To::App => self.app.cursor(line).map_err(broken),
+        }
+    }
+
+    /// An end's bytes of a number that it has sent.
+    pub(super) fn sent(&mut self, of: To, line: Line, seq: Seq) -> Outcome<Option<Bytes>> {
+        let before = Seq(seq.0.saturating_sub(1));
+        let found = match of {
+            To::Hub => {
+                let found = self.hub.next_envelope(line, before, WALL_MS);
+                found.map_err(broken)?
+            }
+            To::App => self.app.next_envelope(line, before).map_err(broken)?,
+        };
+        let found = found.filter(|(at, _)| *at == seq);
+        Ok(found.map(|(_, envelope)| Bytes::copy_from_slice(envelope.as_bytes())))
+    }
+
+    /// An end's digest of a number that it has sent.
+    pub(super) fn digest(&mut self, of: To, line: Line, seq: Seq) -> Outcome<Option<Digest>> {
+        match of {
+            To::Hub => self.hub.digest(line, seq, WALL_MS).map_err(broken),
+            To::App => self.app.envelope_digest(line, seq).map_err(broken),
+        }
+    }
+
+    /// An end is shown this as what the relay holds of its own; it must prove nothing.
+    pub(super) fn judges_nothing(
+        &mut self,
+        of: To,
+        line: Line,
+        seq: Seq,
+        shown: Option<&[u8]>,
+    ) -> Outcome<()> {
+        let is_proof = match of {
+            To::Hub => {
+                let judged = self.hub.handle_stored(line, seq, shown, WALL_MS);
+                judged.map_err(broken)? == hub::core::Judged::RolledBack
+            }
+            To::App => {
+                let judged = self.app.handle_stored(line, seq, shown);
+                judged.map_err(broken)? == app_core::core::Judged::RolledBack
+            }
+        };
+        match is_proof {
+            true => Err(broken(format!(
+                "C8: {of:?} took a changed word about {seq} of {line:?} for a proof"
+            ))),
+            false => Ok(()),
+        }
     }
 
     fn disk(&self, of: To) -> &SimDisk {
@@ -156,7 +285,7 @@ impl Ends {
             To::Hub => {
                 let delivered = self.hub.handle_envelope(line, seq, bytes, WALL_MS);
                 match delivered.map_err(broken)?.verdict {
-                    Verdict::Taken => Ok(Effect::Taken),
+                    Verdict::Taken => Ok(Effect::Taken(Kind::Other)),
                     Verdict::Duplicate | Verdict::Gap | Verdict::NotAuthentic | Verdict::Waits => {
                         Ok(Effect::Nothing)
                     }
@@ -178,8 +307,10 @@ impl Ends {
                         Err(broken(format!("the app gave its line up: {over:?}")))
                     }
                     Some(app_core::core::Halt::Journal(error)) => Err(broken(error)),
-                    _ if run.facts.is_empty() => Ok(Effect::Nothing),
-                    _ => Ok(Effect::Taken),
+                    _ => Ok(match run.facts.first() {
+                        None => Effect::Nothing,
+                        Some(fact) => Effect::Taken(Kind::of(line, &fact.taken)),
+                    }),
                 }
             }
         }
@@ -246,8 +377,17 @@ impl Ends {
     }
 
     /// The phone's question which phones there are is in its outbox.
-    pub(super) fn order(&mut self) -> Outcome<CommandId> {
-        let ordered = self.app.stage_order(self.pairing, Order::Phones, WALL_MS);
+    pub(super) fn ask(&mut self) -> Outcome<CommandId> {
+        self.order(Order::Phones)
+    }
+
+    /// What the phone sets is in its outbox.
+    pub(super) fn set(&mut self) -> Outcome<CommandId> {
+        self.order(Order::Settings(settings()))
+    }
+
+    fn order(&mut self, order: Order) -> Outcome<CommandId> {
+        let ordered = self.app.stage_order(self.pairing, order, WALL_MS);
         let Ordered::Taken(staged) = ordered.map_err(broken)? else {
             return Err(broken("a phone that has asked nothing cannot ask"));
         };
@@ -275,19 +415,93 @@ impl Ends {
         }
     }
 
+    /// What the phone has set, both ends have.
+    pub(super) fn is_set(&mut self, id: CommandId) -> Outcome<()> {
+        self.is_answered(id)?;
+        let books = self.app.command_books().map_err(broken)?;
+        let mut books = books.iter().map(|(_pairing, book)| book.settings);
+        let told = books.next().unwrap_or_default();
+        let set = self.journal(To::Hub, |journal| journal.settings())?;
+        match told == set && set.settings == settings() {
+            true => Ok(()),
+            false => Err(broken(format!("C2: {set:?} is set, and {told:?} is told"))),
+        }
+    }
+
+    /// The hub tells the phone of an event that begins, and sends its picture.
+    pub(super) fn announce(&mut self) -> Outcome<()> {
+        let alert = Alert {
+            camera: CAMERA.into(),
+            started_unix_ms: WALL_MS,
+        };
+        let told = self.hub.handle_alert(&alert, WALL_MS);
+        self.is_recorded(told.map_err(broken)?)?;
+        let still = Still {
+            camera: CAMERA.into(),
+            started_unix_ms: WALL_MS,
+            jpeg: noise(JPEG_BYTES, PIECES).into(),
+        };
+        let sent = self.hub.handle_still(&still, WALL_MS);
+        self.is_recorded(sent.map_err(broken)?)
+    }
+
+    /// The phone was notified of that event once, and has its picture.
+    pub(super) fn is_announced(&self) -> Outcome<()> {
+        let notices = self.app.notices().map_err(broken)?;
+        let kinds: Vec<_> = notices.iter().map(|notice| notice.what.kind).collect();
+        if kinds != [NoticeKind::Motion] {
+            return Err(broken(format!("C2: an event was told as {kinds:?}")));
+        }
+        let pictures = self.app.thumbnails().map_err(broken)?;
+        let [picture] = pictures.as_slice() else {
+            let count = pictures.len();
+            return Err(broken(format!("C2: {count} pictures instead of one")));
+        };
+        let picture = &picture.what;
+        let is_whole = picture.state == AppClipState::Complete;
+        match is_whole && self.bytes_of(picture)? == noise(JPEG_BYTES, PIECES) {
+            true => Ok(()),
+            false => Err(broken(format!("C2: a picture is {:?}", picture.state))),
+        }
+    }
+
+    fn bytes_of(&self, clip: &AppClip) -> Outcome<Vec<u8>> {
+        let mut bytes = Vec::new();
+        for index in 0..clip.chunks {
+            let chunk = self.app.chunk(clip.clip, index).map_err(broken)?;
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
+    }
+
     /// The hub records an event; its bytes.
     pub(super) fn record(&mut self) -> Outcome<Vec<u8>> {
+        self.record_pieces(PIECES, PIECE_BYTES)
+    }
+
+    /// The hub records an event that the phone does not get in time, and then one for which it has to make room; the
+    /// bytes of that.
+    pub(super) fn record_and_make_room(&mut self) -> Outcome<Vec<u8>> {
+        self.record_pieces(LOST_PIECES, LOST_PIECE_BYTES)?;
+        self.quiesce(To::Hub)?;
+        let stored = self.hub.status().map_err(broken)?.video_bytes;
+        self.hub.set_budget(Some(stored));
+        let event = self.record()?;
+        self.hub.set_budget(None);
+        Ok(event)
+    }
+
+    fn record_pieces(&mut self, pieces: u64, bytes_of_each: usize) -> Outcome<Vec<u8>> {
         let event = Event {
-            camera: "door".into(),
+            camera: CAMERA.into(),
             mime: "video/mp4".into(),
             started_unix_ms: WALL_MS,
         };
         let mut all = Vec::new();
         let began = self.hub.handle_event_started(event, WALL_MS);
         self.is_recorded(began.map_err(broken)?)?;
-        for number in 0..PIECES {
-            let mut bytes = vec![0; PIECE_BYTES];
-            wal::Dice::fill(&mut SeededDice(number), &mut bytes);
+        for number in 0..pieces {
+            let bytes = noise(bytes_of_each, number);
             all.extend_from_slice(&bytes);
             let piece = Piece {
                 bytes: bytes.into(),
@@ -308,26 +522,35 @@ impl Ends {
         }
     }
 
-    /// The event is at the app, whole; all that the hub sent is acked, and each line of the app has new keys.
-    pub(super) fn is_complete(&mut self, event: &[u8]) -> Outcome<()> {
+    /// Of the events that were recorded the app has these whole, and knows of the others that they made room; all that
+    /// the hub sent of them is acked.
+    pub(super) fn holds(&mut self, events: &[Option<Vec<u8>>]) -> Outcome<()> {
         let clips = self.app.clips().map_err(broken)?;
-        let [(_pairing, clip)] = clips.as_slice() else {
-            return Err(broken(format!("C2: {} clips instead of one", clips.len())));
-        };
-        let mut bytes = Vec::new();
-        for index in 0..clip.chunks {
-            let chunk = self.app.chunk(clip.clip, index).map_err(broken)?;
-            bytes.extend_from_slice(&chunk);
+        let (there, wanted) = (clips.len(), events.len());
+        if there != wanted {
+            return Err(broken(format!("C2: {there} clips instead of {wanted}")));
         }
-        if clip.state != AppClipState::Complete || bytes != event {
-            let (state, length) = (&clip.state, bytes.len());
-            return Err(broken(format!("C2: a clip is {state:?}, {length} bytes")));
+        for ((_pairing, clip), event) in clips.iter().zip(events) {
+            let bytes = self.bytes_of(clip)?;
+            let state = &clip.state;
+            let is_right = match event {
+                Some(event) => *state == AppClipState::Complete && bytes == *event,
+                None => *state == AppClipState::Dropped(DropReason::Budget),
+            };
+            if !is_right {
+                let length = bytes.len();
+                return Err(broken(format!("C2: a clip is {state:?}, {length} bytes")));
+            }
         }
-        let heads = self.hub.heads().map_err(broken)?;
-        let videos = heads.get(&self.videos());
-        if videos.is_none_or(|head| head.acked != head.last) {
+        let videos = self.outbox(To::Hub, self.line(Channel::EventVideo))?;
+        if videos.acked != videos.last {
             return Err(broken(format!("C2: not everything is acked: {videos:?}")));
         }
+        Ok(())
+    }
+
+    /// Each line of the app has new keys.
+    pub(super) fn is_healed(&mut self) -> Outcome<()> {
         let healed = self.app.status().map_err(broken)?;
         let channels = healed.iter().flat_map(|line| &line.channels);
         if channels.clone().count() != self.lines().len()
@@ -338,5 +561,82 @@ impl Ends {
             return Err(broken("S4: a line has no new keys after the heartbeat"));
         }
         Ok(())
+    }
+
+    /// The phone's wish to watch is in its outbox.
+    pub(super) fn wish(&mut self) -> Outcome<()> {
+        let staged = self.app.stage_wish(self.pairing, VIEWER, CAMERA);
+        let Some(staged) = staged.map_err(broken)? else {
+            return Err(broken("a phone whose lines are healed cannot wish"));
+        };
+        let committed = self.app.commit().map_err(broken)?;
+        let _wish = committed.redeem(staged).into_inner();
+        Ok(())
+    }
+
+    /// The phone's word that it has seen enough is in its outbox.
+    pub(super) fn see_enough(&mut self) -> Outcome<()> {
+        let staged = self.app.stage_enough(self.pairing).map_err(broken)?;
+        let Some(staged) = staged else {
+            return Err(broken("a phone that watches cannot end that"));
+        };
+        let committed = self.app.commit().map_err(broken)?;
+        committed.redeem(staged).into_inner();
+        Ok(())
+    }
+
+    /// What there is for whoever watches.
+    pub(super) fn shown(&mut self) -> Vec<LiveOut> {
+        self.app.poll_live(self.pairing, VIEWER)
+    }
+
+    /// The hub seals a live picture: that, and the frame. The first one begins a group.
+    pub(super) fn seal_live(&mut self, number: u64) -> Outcome<(Vec<u8>, Bytes)> {
+        let line = self.line(Channel::Livestream);
+        let session = self.hub.live_board().get(&line).map(|now| now.session);
+        let session = session.ok_or_else(|| broken("a wish has begun no live session"))?;
+        let picture = noise(LIVE_BYTES, number);
+        let start = LiveStart {
+            mime: "video/mp4".into(),
+            init: vec![1],
+        };
+        let piece = LivePiece {
+            start: (number == 0).then_some(&start),
+            captured_unix_ms: WALL_MS + number,
+            ends_fragment: true,
+            bytes: &picture,
+        };
+        let sealed = self.hub.seal_live(line, session, piece, WALL_MS);
+        let sealed = sealed.map_err(broken)?;
+        let frame = sealed.ok_or_else(|| broken("a live session is over by itself"))?;
+        let frame = frame.into_inner().into_bytes();
+        Ok((picture, frame.into()))
+    }
+
+    /// Whether no live session is under way.
+    pub(super) fn is_dark(&self) -> bool {
+        self.hub.live_board().is_empty()
+    }
+
+    /// Gives a live frame to the app: what that shows.
+    pub(super) fn show(&mut self, frame: &Bytes) -> Outcome<Vec<LiveOut>> {
+        let early = self.app.open_live(self.pairing, vec![frame.clone()]);
+        match early.map_err(broken)?.is_empty() {
+            true => Ok(self.shown()),
+            false => Err(broken("C6: a live frame is kept for later")),
+        }
+    }
+}
+
+fn noise(length: usize, seed: u64) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    wal::Dice::fill(&mut SeededDice(seed), &mut bytes);
+    bytes
+}
+
+fn settings() -> Settings {
+    Settings {
+        event_seconds_max: Some(EVENT_SECONDS),
+        ..Settings::default()
     }
 }

@@ -74,6 +74,10 @@ pub enum Handling {
     Ignore,
     /// Thrown away, and this receipt given.
     Pretend(Head),
+    /// Thrown away, and refused for this, which is said to be stored.
+    Refuse(Head),
+    /// Stored, and refused all the same for this.
+    StoreAndRefuse(Head),
 }
 
 /// What becomes of a hub's word that a phone is shut out.
@@ -218,6 +222,17 @@ impl Liar {
                 1 => self.invented(seq.0),
                 _ => Head { seq, digest },
             }),
+            // Not each of them, so that something is under way that the next one can be about.
+            Some(Vice::ForgeConflicts) => match self.dice.below(8) {
+                0 => Handling::Refuse(Head {
+                    seq: Seq(seq.0.saturating_add(NEVER_SENT)),
+                    digest,
+                }),
+                1 => Handling::Refuse(Head { seq, digest }),
+                2 | 3 => Handling::Refuse(self.invented(seq.0)),
+                4 => Handling::StoreAndRefuse(self.invented(seq.0)),
+                _ => Handling::Store,
+            },
             _ => Handling::Store,
         };
         self.told += u64::from(handling != Handling::Store);
@@ -317,7 +332,7 @@ impl Liar {
         let honest = mailboxes.stored(mailbox, seq);
         let die = self.dice.next_u64();
         let shown = match (self.vice_now(), &honest) {
-            (Some(Vice::HeadAbove), None) => {
+            (Some(Vice::HeadAbove | Vice::ForgeConflicts), None) => {
                 let past = match die % 4 {
                     0 => None,
                     1 => mailboxes.elsewhere(mailbox, die / 4),
@@ -340,6 +355,9 @@ impl Liar {
             Handling::Store => Some(answer),
             Handling::StoreInSilence | Handling::Ignore => None,
             Handling::Pretend(head) => Some(Answer::Receipt(head)),
+            Handling::Refuse(stored) | Handling::StoreAndRefuse(stored) => {
+                Some(Answer::Conflict(stored))
+            }
         }
     }
 }
@@ -407,6 +425,41 @@ mod tests {
             assert!(shown.iter().all(|one| one.is_some() && *one != honest));
             assert_eq!(liar.told(), 16, "{vice}");
         }
+    }
+
+    #[test]
+    fn a_conflict_is_forged_with_another_digest_with_its_own_and_about_what_was_never_sent() {
+        let mut liar = Liar::default();
+        liar.begin(Vice::ForgeConflicts, 5);
+        let (seq, digest) = (Seq(9), Digest([0; 32]));
+        let (mut never_sent, mut own, mut other, mut stored) = (0, 0, 0, 0);
+        for _ in 0..200 {
+            let handling = liar.append(seq, digest);
+            let head = match handling {
+                Handling::Refuse(head) => head,
+                Handling::StoreAndRefuse(head) => {
+                    stored += 1;
+                    head
+                }
+                honest => {
+                    assert_eq!(honest, Handling::Store);
+                    continue;
+                }
+            };
+            let answer = Liar::gives(handling, Answer::Full);
+            assert_eq!(answer, Some(Answer::Conflict(head)));
+            match (head.seq == seq, head.digest == digest) {
+                (false, _) => never_sent += 1,
+                (true, true) => own += 1,
+                (true, false) => other += 1,
+            }
+        }
+        assert!(never_sent > 0 && own > 0 && stored > 0 && other > stored);
+        assert_eq!(liar.told(), never_sent + own + other);
+        // What is said to be stored is shown, and is not the sender's under this number.
+        let all = filled();
+        let shown = liar.stored(&all, &BOX, Seq(9));
+        assert!(shown.is_some() && all.stored(&BOX, Seq(9)).is_none());
     }
 
     #[test]
