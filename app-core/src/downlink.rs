@@ -222,6 +222,10 @@ async fn one_connection(
                 if let Err(End::Fatal(AppError::OlderCopy)) = &other {
                     // A directory rolls back whole: nothing more is asked or said on its other lines.
                     pass.abort(line.pairing);
+                    // The other hubs' lines do not wait for what was ended before it could be compared.
+                    for of in Line::all(line.pairing) {
+                        hearing.compared(of);
+                    }
                 }
                 outcome = outcome.and(other);
             }

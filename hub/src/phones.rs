@@ -294,7 +294,7 @@ mod tests {
         assert_eq!(find(&twice, &name).unwrap_err().code, Code::Usage);
         assert_eq!(find(&twice[..1], &name).unwrap(), phone);
         assert_eq!(find(&twice, &phone.to_hex()).unwrap(), phone);
-        // Neither what is unknown is said again in whole.
+        // Nor is what is unknown said again in whole.
         let unknown = PairingId([0x2b; 16]).to_hex();
         let failure = find(&twice, &unknown).unwrap_err();
         assert_eq!(failure.code, Code::Usage);

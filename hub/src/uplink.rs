@@ -1,7 +1,7 @@
 //! The way to the relay: one connection, and on it one sender and one receiver for each line.
 //!
 //! It works while there is something to send and somebody to send it to, and otherwise waits: a
-//! recording never notices. A process hears a phone before it speaks to it ([`hearing`]). Only `Durable<Envelope>` reaches an append; a receipt stops re-sending
+//! recording never notices. A process compares every mailbox, and hears a phone, before it speaks to it ([`hearing`]). Only `Durable<Envelope>` reaches an append; a receipt stops re-sending
 //! and frees nothing; the relay may forget what a phone sent only after it is durable here. This
 //! room must never give up for ever: every state it can be in ends with another attempt.
 

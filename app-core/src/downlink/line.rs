@@ -562,7 +562,16 @@ impl LineTask {
                 Some(Need::Attach) => {
                     *appends = None;
                     let attached = self.connection.attach_send(self.info.mailboxes.send).await;
-                    let (state, handle) = attached.map_err(|error| End::from_client(&error))?;
+                    let (state, handle) = match attached {
+                        // What comes is taken all the same; whether ours may leave is asked again then.
+                        Err(ClientError::Refused {
+                            code: ErrorCode::UnknownSlot | ErrorCode::TooManyMailboxes,
+                        }) if !self.has_heard => {
+                            self.sender.handle_detached(self.hearing.until_ms());
+                            return Ok(());
+                        }
+                        attached => attached.map_err(|error| End::from_client(&error))?,
+                    };
                     self.sender
                         .handle_attached(&state, self.shared.clock.now_ms());
                     *appends = Some(handle);

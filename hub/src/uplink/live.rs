@@ -40,9 +40,16 @@ pub(super) async fn send(
 ) -> Result<(), Over> {
     let line = shared.line;
     let mut lives = shared.sealer.lives();
+    let mut may_speak = false;
     loop {
         let watched = lives.wait_for(|lives| lives.contains_key(&line)).await;
         drop(watched.map_err(|_| Over::Sealer(SealerError::Closed))?);
+        if !may_speak {
+            // ORDER: as with envelopes: every mailbox is compared, then the first frame leaves.
+            shared.hearing.over(&shared.comparison).await;
+            may_speak = true;
+            continue;
+        }
         let mut sender = match shared.connection.attach_live(shared.head.send).await {
             Ok(sender) => sender,
             Err(error) if error.kind() == ErrorKind::Retry && is_refusal(&error) => {
