@@ -30,7 +30,7 @@ pub(crate) async fn answer(
     named: Option<&str>,
     again: bool,
 ) -> Result<Value, Failure> {
-    let known = sealer.run(|core, _now| core.pairing_ids()).await?;
+    let known = sealer.ask(|core, _now| core.pairing_ids()).await?;
     let phone = match (named, known.as_slice()) {
         (Some(name), _) => find(&known, name)?,
         (None, [only]) => *only,
@@ -41,7 +41,7 @@ pub(crate) async fn answer(
         }
     };
     let read =
-        sealer.run(move |core, now| core.with_journal(now, |journal| journal.pairing(phone)));
+        sealer.ask(move |core, now| core.with_journal(now, |journal| journal.pairing(phone)));
     let paired = read.await?;
     let Some(paired) = paired.filter(|paired| paired.state == PairingState::Confirmed) else {
         return Err(Failure::new(

@@ -160,7 +160,7 @@ impl<'a, C: Clock> Place<'a, C> {
         let count = |core: &mut crate::core::Core, now| {
             core.with_journal(now, |journal| HubPairing::places_taken(journal))
         };
-        if self.sealer.run(count).await? < PHONES_MAX {
+        if self.sealer.ask(count).await? < PHONES_MAX {
             return Ok(());
         }
         Err(JournalError::from(PairingError::TooManyPhones).into())
@@ -176,7 +176,7 @@ impl<'a, C: Clock> Place<'a, C> {
         let config = self.config;
         let device = self
             .sealer
-            .run(|core, now| core.with_journal(now, journal::Journal::device))
+            .ask(|core, now| core.with_journal(now, journal::Journal::device))
             .await?;
         let identity = Identity::from_seed(*device.identity_seed);
         let (endpoint, port) = self.listen(&identity).await?;
@@ -254,7 +254,7 @@ impl<'a, C: Clock> Place<'a, C> {
                 let ask = |core: &mut crate::core::Core, now| {
                     core.with_journal(now, |journal| journal.pairing_port())
                 };
-                self.sealer.run(ask).await?
+                self.sealer.ask(ask).await?
             }
             _ => None,
         };

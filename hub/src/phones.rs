@@ -79,13 +79,13 @@ pub async fn answer(sealer: &Sealer, question: &Question) -> Result<Value, Failu
     let phone = match question {
         Question::List => {
             let asked =
-                sealer.run(|core, now| Ok((core.status()?, core.unreadable_phones()?, now)));
+                sealer.ask(|core, now| Ok((core.status()?, core.unreadable_phones()?, now)));
             let (status, unreadable, now_unix_ms) = asked.await?;
             return Ok(list(&status, &unreadable, now_unix_ms));
         }
         // Nothing of it need be readable for that.
         Question::Remove(name) => {
-            let known = sealer.run(|core, _now| core.pairing_ids()).await?;
+            let known = sealer.ask(|core, _now| core.pairing_ids()).await?;
             find(&known, name)?
         }
     };

@@ -34,7 +34,7 @@ async fn named(sealer: &Sealer, name: &str) -> Result<PairingId, Failure> {
         known.extend(core.retained()?.iter().map(|clip| clip.pairing));
         Ok::<_, CoreError>(known.into_iter().collect::<Vec<_>>())
     };
-    find(&sealer.run(known).await?, name)
+    find(&sealer.ask(known).await?, name)
 }
 
 /// What is retained, by phone.
@@ -53,7 +53,7 @@ pub(crate) async fn list(sealer: &Sealer) -> Result<Value, Failure> {
         Ok::<_, CoreError>(phones)
     };
     let phones: Vec<Value> = sealer
-        .run(read)
+        .ask(read)
         .await?
         .into_iter()
         .map(|(phone, (clips, chunks, may_ack))| {

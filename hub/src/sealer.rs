@@ -172,6 +172,21 @@ impl Sealer {
         self.hand_over(step).await?.answer().await
     }
 
+    /// Asks what may be asked twice. Where a sync of somebody else failed under it and the journal was opened again, that
+    /// costs no answer: it is asked once more.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Core, u64) -> Result<T, CoreError> + Clone + Send + 'static,
+    ) -> Result<T, SealerError> {
+        match self.run(question.clone()).await {
+            Err(SealerError::Core(error)) if error.is_open() => self.run(question).await,
+            answer => answer,
+        }
+    }
+
     /// Gives a step to the journal's thread and waits only for a place in its queue. Steps are run
     /// in the order in which they were handed over, each whether or not the one before was good.
     ///

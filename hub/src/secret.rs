@@ -146,7 +146,7 @@ pub fn compare(device: &journal::Device, path: &Path) -> Result<Provisioned, Fai
 /// Our own storage.
 pub(crate) async fn compared(sealer: &Sealer, path: PathBuf) -> Result<Value, Failure> {
     let device = sealer
-        .run(|core, now| core.with_journal(now, |journal| journal.known_device()))
+        .ask(|core, now| core.with_journal(now, |journal| journal.known_device()))
         .await?;
     let Some(device) = device else {
         return Ok(Value::Null);
@@ -170,7 +170,7 @@ pub(crate) async fn compared(sealer: &Sealer, path: PathBuf) -> Result<Value, Fa
 /// Our own storage.
 pub(crate) async fn answer(sealer: &Sealer) -> Result<Zeroizing<String>, Failure> {
     let device = sealer
-        .run(|core, now| core.with_journal(now, Journal::device))
+        .ask(|core, now| core.with_journal(now, Journal::device))
         .await?;
     // It is written by hand, because JSON's own values are not wiped. The text has nothing to escape.
     let text = text_of(&device)?;

@@ -15,7 +15,7 @@ use crate::uplink::{LinkStatus, Shaped, Uplink};
 /// # Errors
 /// The journal's.
 pub async fn read(sealer: &Sealer, uplink: &Uplink, cameras: Cameras) -> Result<Value, Failure> {
-    let asked = sealer.run(|core, now| Ok((core.status()?, now)));
+    let asked = sealer.ask(|core, now| Ok((core.status()?, now)));
     let (core, now_unix_ms) = asked.await?;
     Ok(to_json(&core, &uplink.status(), &cameras, now_unix_ms))
 }

@@ -52,6 +52,22 @@ async fn a_step_whose_sync_could_not_begin_is_not_called_durable() {
     assert_eq!(journal.outbox_head(line).unwrap().last, Seq(before.0 + 4));
 }
 
+#[tokio::test]
+async fn a_question_is_asked_once_more_where_the_journal_was_opened_again_under_it() {
+    let (sealer, _thread) = start(World::paired().core, HandClock::default()).unwrap();
+    let asked = Arc::new(AtomicU64::new(0));
+    let answer = sealer.ask(
+        move |_core, _now| match asked.fetch_add(1, Ordering::Relaxed) {
+            0 => Err(CoreError::Reopened),
+            before => Ok(before),
+        },
+    );
+    assert_eq!(answer.await.unwrap(), 1);
+    let never = sealer.ask(|_core, _now| Err::<(), _>(CoreError::Reopened));
+    let is_said = matches!(never.await, Err(SealerError::Core(CoreError::Reopened)));
+    assert!(is_said);
+}
+
 /// Whoever answers signals must not stand still because the disk does.
 #[tokio::test]
 async fn a_step_that_is_offered_waits_for_nothing() {
