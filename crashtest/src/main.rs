@@ -160,7 +160,7 @@ fn run(words: &[&str]) -> Outcome<bool> {
             let workload: Workload = workload.parse()?;
             let mut setup = workload.setup();
             setup.mutant = Some((*name).to_owned());
-            setup.patience = Duration::from_secs(8);
+            setup.patience = Duration::from_secs(30);
             let stock = match rest.is_empty() {
                 true => stock()?,
                 false => Stock::answered(&Workload::Event.setup())?,
