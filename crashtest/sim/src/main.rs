@@ -123,7 +123,8 @@ enum Command {
         #[command(flatten)]
         range: Range,
     },
-    /// Runs one seed again, tells its plan, and if it fails the shortest plan that still does.
+    /// Runs one seed again with several pairs of hub and phone, tells its plan, and if it fails with one
+    /// of them the shortest plan that still does.
     Repro {
         /// Which.
         seed: u64,
