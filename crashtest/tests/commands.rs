@@ -137,10 +137,16 @@ fn a_phone_is_told_which_phones_there_are_and_cannot_remove_itself() -> Outcome<
 fn doctor_takes_a_running_hubs_word_for_what_that_has_open() -> Outcome<()> {
     let mut system = System::paired(Setup::default())?;
     system.start_hub()?;
-    system.until("a hub that has its relay", PATIENCE, |system| {
-        let status = hub_says(system)?;
-        Ok((status["connected"] == true).then_some(()))
-    })?;
+    system.until(
+        "a hub that has its relay and its camera",
+        PATIENCE,
+        |system| {
+            let status = hub_says(system)?;
+            let has_both =
+                status["connected"] == true && status["cameras"][0]["detection"] != "opening";
+            Ok(has_both.then_some(()))
+        },
+    )?;
     let config = system.path("hub.toml").display().to_string();
     let doctor = Start::with(&["doctor", "--config", &config, "--json"]);
     let answer = system.ask_started(Role::Hub, &doctor)?;

@@ -38,6 +38,7 @@ pub mod demux;
 mod error;
 pub mod file;
 mod hevc;
+mod patience;
 pub mod pauses;
 pub mod rtsp;
 pub mod source;
@@ -63,6 +64,7 @@ pub use demux::ClipError;
 pub use error::{CameraError, CameraErrorKind};
 pub use file::{ClipFacts, FileCamera, FileCameraConfig, FileSource, Passes};
 pub use hevc::{HEVC_CONFIG_BYTES_MAX, HevcConfig, HevcConfigError};
+pub use patience::KEY_FRAMES_APART_MAX;
 pub use source::{NextItem, Source, SourceConfig, SourceItem};
 pub use windows::{Windows, WindowsConfig};
 

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! - An event **begins** with the last key frame that is at least the pre-roll before the motion, as far
-//!   as the ring reaches. Without any key frame it begins with the next one.
+//!   as the ring reaches. Without any key frame it begins with the next one; if the ring is too small for what comes
+//!   between two key frames, also where nothing moves any more by then, so that it is told at all.
 //! - It **goes on** while something moves; what moves within the post-roll belongs to it. That is how
 //!   one visit becomes one event and not five.
 //! - It **ends** after the post-roll, or at the first key frame behind the longest length, and then the
@@ -235,7 +236,9 @@ impl EventMachine {
         match self.state {
             State::Recording(_) => self.effects.push_back(Effect::Append(unit)),
             State::Waiting { last_motion } if unit.is_key_frame() => {
-                self.begin(last_motion, now);
+                // What moved may be gone by then: a post-roll of what is left is shown.
+                let is_late = now >= last_motion + self.settings.post_roll();
+                self.begin(if is_late { now } else { last_motion }, now);
             }
             _ => {}
         }
@@ -296,6 +299,12 @@ impl EventMachine {
     /// Bytes that the ring holds, [`UNIT_OVERHEAD_BYTES`] for each piece included.
     pub fn ring_bytes(&self) -> usize {
         self.ring.bytes()
+    }
+
+    /// Whether the ring could not hold the last pictures from one key frame to the next: an event may have to wait for
+    /// a key frame, and has nothing of what was before that.
+    pub fn is_ring_too_small(&self) -> bool {
+        self.ring.is_too_small()
     }
 
     /// Begins an event with what the ring has, or waits for a key frame.
@@ -368,7 +377,9 @@ impl EventMachine {
         match &self.state {
             State::Idle => {}
             State::Waiting { last_motion } => {
-                if now >= *last_motion + self.settings.post_roll() {
+                let is_late = now >= *last_motion + self.settings.post_roll();
+                // Where only the ring is why it could not be recorded, it is told with the next key frame.
+                if is_late && !self.ring.is_too_small() {
                     self.state = State::Idle;
                 }
             }

@@ -10,6 +10,9 @@ use crate::camera::{CameraError, CameraErrorKind, Clock, DECODABLE, SourceConfig
 use crate::exit::{Code, Failure};
 use crate::media::Tracks;
 
+/// How long it takes a camera to begin, at the most: some that save send a key frame every twenty seconds only.
+pub const BEGIN_WAIT: Duration = Duration::from_secs(25);
+
 /// What a camera sent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Seen {
@@ -29,18 +32,29 @@ pub struct Seen {
     pub media: Duration,
 }
 
-/// Opens a camera and watches it for so long.
+/// Opens a camera and watches it for so long from when it has begun, for which it has as long, and [`BEGIN_WAIT`] at
+/// least.
 ///
 /// # Errors
-/// [`CameraError`], also where the camera sends nothing.
+/// [`CameraError`], also where the camera sends nothing that could be recorded.
 pub async fn look<C: Clock + Clone + 'static>(
     source: &SourceConfig,
     duration: Duration,
     clock: C,
 ) -> Result<Seen, CameraError> {
     let mut opened = source.open(clock.clone()).await?;
+    let wait = duration.max(BEGIN_WAIT);
+    let give_up = clock.now().saturating_add(wait);
     let format = loop {
-        match opened.next_item().await? {
+        let item = tokio::select! {
+            biased;
+            item = opened.next_item() => item?,
+            () = clock.sleep_until(give_up) => {
+                let (camera, after) = (source.describe(), wait);
+                return Err(CameraError::NotBegun { camera, after });
+            }
+        };
+        match item {
             Some(SourceItem::Format(format)) => break format,
             Some(_) => {}
             None => {
@@ -163,6 +177,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::camera::clock::Sleep;
+    use crate::camera::command::CommandConfig;
     use crate::camera::sps::testing::{HIGH_10, INTERLACED, WHOLE};
     use crate::camera::virtual_camera::VirtualConfig;
     use crate::camera::{AvcConfig, TokioClock, VideoCodec, VideoTrack};
@@ -186,6 +202,45 @@ mod tests {
         assert_eq!(json["video"]["width"], 160);
         assert_eq!(json["video"]["detection"], true);
         assert!(json["audio"].is_null());
+    }
+
+    /// The clock of this machine, a hundred times as fast.
+    #[derive(Clone)]
+    struct Hurried(TokioClock);
+
+    impl Clock for Hurried {
+        fn now(&self) -> Duration {
+            self.0.now() * 100
+        }
+
+        fn unix_ms(&self) -> u64 {
+            self.0.unix_ms()
+        }
+
+        fn sleep_until(&self, at: Duration) -> Sleep<'_> {
+            self.0.sleep_until(at / 100)
+        }
+    }
+
+    /// Whatever it sends: with nothing of it could anything begin.
+    #[tokio::test]
+    async fn a_camera_that_never_begins_is_given_up_with_one_line() {
+        let source = SourceConfig::Command(CommandConfig {
+            program: "sleep".into(),
+            arguments: vec!["600".into()],
+            stall: Duration::from_secs(60 * 60),
+        });
+        let clock = Hurried(TokioClock::new());
+        let look = look(&source, Duration::from_secs(5), clock);
+        let looked = tokio::time::timeout(Duration::from_secs(30), look).await;
+        let error = looked.expect("it ends").unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("nothing within 25 s"), "{text}");
+        assert!(
+            text.contains("key frame interval") && !text.contains('\n'),
+            "{text}"
+        );
+        assert_eq!(failure(&error).code, Code::Network);
     }
 
     #[test]

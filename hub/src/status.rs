@@ -9,6 +9,7 @@ use crate::output::{CAMERA_FAILED, alerts, camera, hex, next, stop};
 use crate::sealer::Sealer;
 use crate::supervisor::{CameraState, Cameras, Looks};
 use crate::uplink::{LinkStatus, Shaped, Uplink};
+use crate::watcher::RING_TOO_SMALL;
 
 /// Asks journal and uplink; `cameras` is how they stand.
 ///
@@ -185,6 +186,8 @@ fn of_camera(state: &CameraState, core: &CoreStatus) -> Value {
         // Since it was opened last.
         "events": watching.map(|watching| watching.events),
         "undecodable_pictures": watching.map(|watching| watching.undecodable),
+        // `ring_mib` is too small for the distance of its key frames.
+        "ring_too_small": watching.map(|watching| watching.is_ring_too_small),
         // What phones have set, null where the configuration's holds; all null before the first time. Where it does
         // not fit the configuration any more, that holds alone; where the pictures cannot be decoded, nobody goes by it.
         "settings": set,
@@ -229,6 +232,9 @@ pub(crate) fn doing(camera: &Value) -> String {
     }
     if let Some(events) = camera["events"].as_u64() {
         text.push_str(&format!("; {events} events since it was opened"));
+    }
+    if camera["ring_too_small"] == true {
+        text.push_str(&format!("; {RING_TOO_SMALL}"));
     }
     if let Some(version) = camera["settings"]["version"].as_u64() {
         let settings = &camera["settings"];
@@ -609,6 +615,7 @@ mod tests {
             events: 3,
             is_event: true,
             undecodable: 0,
+            is_ring_too_small: false,
         };
         let cameras = [
             camera_state("door", Looks::Yes(watching)),
@@ -630,6 +637,18 @@ mod tests {
         let text = to_text(&status);
         assert!(text.contains("in key frames only"), "{text}");
         assert!(text.contains("3 events since"), "{text}");
+        assert_eq!(door["ring_too_small"], false);
+        assert!(gate["ring_too_small"].is_null());
+        assert!(!text.contains("ring_mib"), "{text}");
+        let short = Watching {
+            is_ring_too_small: true,
+            ..watching
+        };
+        let cameras = [camera_state("door", Looks::Yes(short))];
+        let status = to_json(&core, &LinkStatus::default(), &cameras, 0);
+        assert_eq!(status["cameras"][0]["ring_too_small"], true);
+        let text = to_text(&status);
+        assert!(text.contains("more than `ring_mib` holds"), "{text}");
     }
 
     #[test]
@@ -669,6 +688,7 @@ mod tests {
             events: 0,
             is_event: false,
             undecodable: 0,
+            is_ring_too_small: false,
         };
         let cameras = [
             camera_state("door", Looks::Yes(watching)),

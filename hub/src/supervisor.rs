@@ -1,7 +1,7 @@
 //! The running hub: which parts there are, the order in which they start and stop, and what a dead
 //! journal means.
 //!
-//! Order of start: journal (with what a start owes), cameras, control socket, uplink. Order of stop:
+//! Order of start: journal (with what a start owes) and uplink, control socket, cameras. Order of stop:
 //! cameras (their clips are cut off), then a moment for the uplink, then the journal. A restart that a phone asks
 //! for is such a stop with an exit code of its own; whoever supervises the process starts it again, and the
 //! journal has forgotten the wish by then. Whoever supervises the process is told when it is ready, that it is
@@ -168,14 +168,7 @@ async fn run_once(
     let unopened = unopened.map(|camera| crew::unopened(camera, tallies));
     let (board, cameras) = watch::channel(unopened.collect());
     let mut parts = start_parts(&config, &clock, cameras.clone())?;
-    // In privacy mode nobody has a camera, from the first moment on, and only the journal knows of that.
-    let is_private = parts.sealer.wishes().borrow().settings.privacy;
-    // An unreadable clip is a mistake of the configuration.
-    let front = match crew::open_cameras(&config, &clock, is_private) {
-        Ok(inputs) => front(&config, signals).await.map(|front| (inputs, front)),
-        Err(failure) => Err(failure),
-    };
-    let (inputs, front) = match front {
+    let front = match front(&config, signals).await {
         Ok(front) => front,
         // The journal's thread must have closed it before the process ends: what RocksDB keeps for the whole
         // process is gone then, and a thread that still uses it aborts.
@@ -222,7 +215,6 @@ async fn run_once(
     let (sealer, outlets) = (parts.sealer.clone(), parts.uplink.outlets());
     let crew = Crew::start(
         current.clone(),
-        inputs,
         (Arc::new(board), tallies.clone()),
         (sealer, outlets),
         clock,

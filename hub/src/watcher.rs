@@ -47,6 +47,9 @@ pub const WAITING_MAX: usize = 128;
 /// Their bytes; most of them are in the ring as well. One that is larger waits alone.
 pub const WAITING_BYTES_MAX: usize = 8 << 20;
 
+/// What is said where the ring is too small for the distance of a camera's key frames.
+pub const RING_TOO_SMALL: &str = "what the camera sends from one key frame to the next is more than `ring_mib` holds, so events may begin only with the next key frame, without what was before it";
+
 /// How watching goes, for `status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Watching {
@@ -60,6 +63,8 @@ pub struct Watching {
     pub is_event: bool,
     /// Pictures that could not be decoded.
     pub undecodable: u64,
+    /// Whether the memory for the pre-roll did not hold the pictures from one key frame to the next.
+    pub is_ring_too_small: bool,
 }
 
 /// Where the eyes are.
@@ -124,6 +129,8 @@ pub struct Watcher<C> {
     /// When the first picture came, and the last one, by the clock.
     pictures: Option<(Duration, Duration)>,
     watching: Watching,
+    /// That the ring is too small was said, of this opening.
+    is_ring_said: bool,
     report: Box<dyn FnMut(Watching) + Send>,
 }
 
@@ -146,6 +153,7 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
             events: 0,
             is_event: false,
             undecodable: 0,
+            is_ring_too_small: false,
         };
         let mut report: Box<dyn FnMut(Watching) + Send> = Box::new(report);
         report(watching);
@@ -170,6 +178,7 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
             is_over: false,
             pictures: None,
             watching,
+            is_ring_said: false,
             report,
         }
     }
@@ -415,6 +424,13 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
             }
         }
         self.watching.is_event = self.machine.running().is_some();
+        self.watching.is_ring_too_small = self.machine.is_ring_too_small();
+        if self.watching.is_ring_too_small && !std::mem::replace(&mut self.is_ring_said, true) {
+            tracing::warn!(
+                camera = self.name,
+                "{RING_TOO_SMALL}: set the camera's key frame interval (GOP, I-frame interval) to one or two seconds, or raise `ring_mib`"
+            );
+        }
     }
 
     fn tell(&mut self) {

@@ -164,20 +164,45 @@ fn a_configuration_is_good_if_what_it_names_is_there() {
     assert_eq!(said[0]["event"], "config");
 }
 
+/// A disk that is mounted late at boot keeps neither the hub from its start nor another camera from being recorded.
 #[test]
-fn a_start_and_a_check_say_the_same_of_a_clip() {
+fn a_clip_that_is_not_there_at_a_start_is_the_trouble_of_its_camera_alone() {
     let place = place();
-    let cameras = "[[camera]]\nkind = \"file\"\nname = \"b\"\npath = \"nowhere.mp4\"\n";
+    let cameras = "[[camera]]\nkind = \"file\"\nname = \"b\"\npath = \"late.mp4\"\n\
+                   [[camera]]\nkind = \"virtual\"\nname = \"c\"\n";
     let config = configured(&place, cameras);
-    let checked = place.output(&mut hub("check-config", &config));
-    assert_eq!(checked.status.code(), Some(2));
-    let checked = String::from_utf8(checked.stdout).unwrap();
-    let checked = checked.trim_end();
-    assert!(checked.starts_with("camera \"b\": `path`: "), "{checked}");
-    let started = place.output(&mut hub("run", &config));
-    assert_eq!(started.status.code(), Some(2));
-    let said = String::from_utf8(started.stderr).unwrap();
-    assert!(said.contains(checked), "{said}{checked}");
+    let (code, checked) = asked(&place, &mut hub("check-config", &config));
+    assert_eq!((code, &checked[0]["key"]), (Some(2), &json!("path")));
+    let mut running = Hub::start(&place, &config);
+    running.wait_for(&place, "ready");
+    let failed = running.wait_for(&place, "camera_failed");
+    assert_eq!(failed["camera"], "b", "{failed}");
+    assert_eq!(failed["next"], "replace", "{failed}");
+    // A check says the same, with the way out.
+    let what = failed["what"].as_str().unwrap();
+    let message = checked[0]["message"].as_str().unwrap();
+    assert!(message.starts_with(what), "{message}");
+
+    let is_open = |camera: usize| {
+        let (_code, said) = asked(&place, &mut hub("status", &config));
+        let status = said.last().expect("it answers");
+        status["cameras"][camera]["open"] == true
+    };
+    let until_open = |camera: usize| {
+        for _ in 0..600 {
+            if is_open(camera) {
+                return;
+            }
+            std::thread::sleep(PATIENCE / 600);
+        }
+        panic!("camera {camera} is never open");
+    };
+    until_open(1);
+    assert!(!is_open(0), "nothing is there yet");
+    let clip = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/odd-durations.mp4");
+    std::fs::copy(clip, place.path().join("late.mp4")).unwrap();
+    until_open(0);
+    running.stop();
 }
 
 /// What a hub can do without is no reason not to record.

@@ -127,15 +127,3 @@ fn a_camera_that_is_not_there_is_one_line_and_a_code() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("rtsp://"), "{said}");
 }
-
-#[test]
-fn a_clip_that_is_not_there_ends_the_hub_with_its_code() {
-    let (place, config) = configured(
-        "[[camera]]\nkind = \"virtual\"\nname = \"a\"\n\
-         [[camera]]\nkind = \"file\"\nname = \"b\"\npath = \"nowhere.mp4\"\n",
-    );
-    let output = run(&place, &["run", "--config", &config]);
-    assert_eq!(output.status.code(), Some(2));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("nowhere.mp4"), "{said}");
-}

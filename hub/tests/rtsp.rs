@@ -459,6 +459,51 @@ async fn a_camera_that_stalls_is_gone() {
     assert_eq!(camera.played(), 2);
 }
 
+/// Intra refresh alone, from the beginning or from some time on: there are always pictures, so it is there, and never one
+/// to begin with.
+#[tokio::test]
+async fn a_camera_that_sends_no_key_frame_is_said_to_send_none() {
+    let keyless = {
+        let mut scene = scene("people-20s.mp4");
+        let has_key = |picture: &Picture| picture.nals.iter().any(|nal| nal[0] & 0x1F == 5);
+        scene.pictures.retain(|picture| !has_key(picture));
+        scene
+    };
+    for shows_first in [false, true] {
+        let mut config = config(LoginKind::Open, Sound::None, "people-20s.mp4");
+        if !shows_first {
+            config.scene = keyless.clone();
+        }
+        let camera = TestCamera::start(config).await.expect("it starts");
+        // A minute of it in three seconds.
+        let clock = Fast {
+            clock: TokioClock::new(),
+            speed: 20,
+        };
+        let opened = RtspSource::open(&reader(&camera, None), clock).await;
+        let mut source = opened.expect("it opens");
+        let mut shown = 0;
+        let error = loop {
+            match item(&mut source).await {
+                Ok(Some(SourceItem::Video(_))) => {
+                    shown += 1;
+                    if shown == 5 {
+                        camera.play(keyless.clone());
+                    }
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("a camera has no end"),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, CameraError::NoKeyFrame { .. }), "{error}");
+        assert_eq!(error.kind(), CameraErrorKind::Retry);
+        assert_eq!(shown > 5, shows_first, "{shown} pictures");
+        assert_eq!(error.missed() < Duration::from_secs(30), shows_first);
+        assert_eq!(item(&mut source).await, Ok(None), "it is over");
+    }
+}
+
 #[tokio::test]
 async fn garbage_is_one_line() {
     // Between packets and in them.

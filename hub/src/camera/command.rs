@@ -23,6 +23,7 @@ use wal::service::{NOTIFY_SOCKET, WATCHDOG_PID, WATCHDOG_USEC};
 
 use super::annex_b::{NalSplitter, Picture, PictureBuilder};
 use super::file::media_ticks;
+use super::patience::{Came, Patience};
 use super::source::{NextItem, Source, SourceItem};
 use super::{AccessUnit, AvcConfig, CameraError, Clock, VideoCodec, VideoTrack};
 use crate::media::Tracks;
@@ -42,7 +43,8 @@ pub struct CommandConfig {
     pub program: PathBuf,
     /// Its arguments, one by one: no shell looks at them.
     pub arguments: Vec<String>,
-    /// How long no picture may come before the program is started again.
+    /// How long no picture may come before the program is started again; for a key frame it has
+    /// [`super::KEY_FRAMES_APART_MAX`] at least.
     pub stall: Duration,
 }
 
@@ -102,8 +104,8 @@ pub struct CommandSource<C> {
     stdout: ChildStdout,
     buffer: BytesMut,
     reader: Reader,
-    stall: Duration,
-    gone_at: Duration,
+    /// For how long the next picture, and the next key frame, are waited for.
+    patience: Patience,
     ready: VecDeque<SourceItem>,
     is_over: bool,
 }
@@ -130,13 +132,12 @@ impl<C: Clock> CommandSource<C> {
         Ok(Self {
             clock,
             reader: Reader::new(program.clone(), now),
+            patience: Patience::new(program.clone(), config.stall, now),
             program,
             group,
             child,
             stdout,
             buffer: BytesMut::with_capacity(READ_BYTES),
-            stall: config.stall,
-            gone_at: now.saturating_add(config.stall),
             ready: VecDeque::new(),
             is_over: false,
         })
@@ -155,10 +156,9 @@ impl<C: Clock> CommandSource<C> {
             let read = tokio::select! {
                 biased;
                 read = self.stdout.read_buf(&mut self.buffer) => read,
-                () = self.clock.sleep_until(self.gone_at) => {
+                () = self.clock.sleep_until(self.patience.ends_at()) => {
                     self.is_over = true;
-                    let (camera, after) = (self.program.clone(), self.stall);
-                    return Err(CameraError::Stalled { camera, after });
+                    return Err(self.patience.stalled());
                 }
             };
             let (now, unix_ms) = (self.clock.now(), self.clock.unix_ms());
@@ -166,19 +166,27 @@ impl<C: Clock> CommandSource<C> {
                 self.is_over = true;
                 return Err(self.ended());
             }
-            match self.reader.handle_bytes(&self.buffer, now, unix_ms) {
-                Ok(items) => {
-                    if !items.is_empty() {
-                        self.gone_at = now.saturating_add(self.stall);
-                    }
-                    self.ready.extend(items);
-                }
+            match self.handle_bytes(now, unix_ms) {
+                Ok(items) => self.ready.extend(items),
                 Err(error) => {
                     self.is_over = true;
                     return Err(error);
                 }
             }
         }
+    }
+
+    /// What was read becomes items, if pictures come as they must.
+    fn handle_bytes(
+        &mut self,
+        now: Duration,
+        unix_ms: u64,
+    ) -> Result<Vec<SourceItem>, CameraError> {
+        let items = self.reader.handle_bytes(&self.buffer, now, unix_ms)?;
+        if let Some(came) = Came::of(&items, self.reader.has_left_out) {
+            self.patience.handle_pictures(came, now)?;
+        }
+        Ok(items)
     }
 
     /// The program has closed its output: it has ended, or it is killed when we are dropped.
@@ -209,6 +217,8 @@ pub struct Reader {
     builder: PictureBuilder,
     parameters: Parameters,
     last_dts: u64,
+    /// Among the last bytes was a picture that was not handed out, because it waits for a key frame.
+    has_left_out: bool,
 }
 
 impl Reader {
@@ -221,6 +231,7 @@ impl Reader {
             builder: PictureBuilder::default(),
             parameters: Parameters::default(),
             last_dts: 0,
+            has_left_out: false,
         }
     }
 
@@ -240,6 +251,7 @@ impl Reader {
             program: program.clone(),
             source,
         };
+        self.has_left_out = false;
         self.splitter.handle_bytes(bytes).map_err(unusable)?;
         let mut items = Vec::new();
         while let Some(nal) = self.splitter.poll_nal() {
@@ -252,8 +264,9 @@ impl Reader {
                     camera: program.clone(),
                     source,
                 })?;
-                if !placed.is_empty() {
-                    self.last_dts = dts;
+                match placed.is_empty() {
+                    true => self.has_left_out = true,
+                    false => self.last_dts = dts,
                 }
                 items.extend(placed);
             }

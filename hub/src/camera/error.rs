@@ -96,6 +96,28 @@ pub enum CameraError {
         /// For how long.
         after: Duration,
     },
+    /// Pictures come, and for too long none with which a recording could begin.
+    #[error(
+        "the camera {camera} sends pictures, but no key frame for {} s, and no recording can begin without one: set its key frame interval (GOP, I-frame interval) to one or two seconds, and turn `smart codec` or intra refresh off", .after.as_secs()
+    )]
+    NoKeyFrame {
+        /// Its address or program.
+        camera: String,
+        /// For how long.
+        after: Duration,
+        /// For how long no picture was of use when that was found out.
+        missed: Duration,
+    },
+    /// The camera was looked at, and has not begun.
+    #[error(
+        "the camera {camera} has sent nothing within {} s with which a recording could begin, no key frame at least: if its picture is seen elsewhere, set its key frame interval (GOP, I-frame interval) to one or two seconds, and turn `smart codec` or intra refresh off", .after.as_secs()
+    )]
+    NotBegun {
+        /// What it is.
+        camera: String,
+        /// For how long it was waited for.
+        after: Duration,
+    },
     /// The camera has hung up.
     #[error("the camera {camera} has closed the connection")]
     Closed {
@@ -163,10 +185,11 @@ pub enum CameraErrorKind {
 }
 
 impl CameraError {
-    /// For how long no picture had come when it was found out.
+    /// For how long no picture had come, or none of use, when it was found out.
     pub fn missed(&self) -> Duration {
         match self {
             Self::Stalled { after, .. } => *after,
+            Self::NoKeyFrame { missed, .. } => *missed,
             _ => Duration::ZERO,
         }
     }
@@ -186,6 +209,8 @@ impl CameraError {
             | Self::Avc { .. }
             | Self::Hevc { .. }
             | Self::Stalled { .. }
+            | Self::NoKeyFrame { .. }
+            | Self::NotBegun { .. }
             | Self::Closed { .. }
             | Self::CodecChanged { .. }
             | Self::Ended { .. }

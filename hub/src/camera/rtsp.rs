@@ -24,6 +24,7 @@ use retina::codec::{CodecItem, FrameFormat, ParametersRef};
 use retina::rtcp::ReceivedCompoundPacket;
 
 use super::address::{CameraAddress, Login, Password, PasswordError, Secret};
+use super::patience::{Came, Patience};
 use super::source::{NextItem, Source, SourceItem};
 use super::{CameraError, Clock};
 use crate::media::{AUDIO_UNIT_BYTES_MAX, AUDIO_UNIT_TICKS_MAX, AudioTrack, AudioUnit};
@@ -54,7 +55,8 @@ pub struct RtspConfig {
     pub login: Option<Login>,
     /// Whether its sound is asked for.
     pub audio: AudioWish,
-    /// How long no picture may come before the camera counts as gone.
+    /// How long no picture may come before the camera counts as gone; for a key frame it has
+    /// [`super::KEY_FRAMES_APART_MAX`] at least.
     pub stall: Duration,
 }
 
@@ -67,9 +69,8 @@ pub struct RtspSource<C> {
     audio: Option<(usize, Arc<AudioTrack>)>,
     assembly: Assembly,
     lip_sync: LipSync,
-    stall: Duration,
-    /// When the camera counts as gone, by the clock.
-    gone_at: Duration,
+    /// For how long the next picture, and the next key frame, are waited for.
+    patience: Patience,
     /// What one frame made: at most three items.
     ready: VecDeque<SourceItem>,
     is_over: bool,
@@ -91,7 +92,7 @@ impl<C: Clock> RtspSource<C> {
                 return Err(CameraError::Unreachable { camera, reason });
             }
         };
-        let gone_at = clock.now().saturating_add(config.stall);
+        let patience = Patience::new(camera.clone(), config.stall, clock.now());
         Ok(Self {
             clock,
             assembly: Assembly::new(camera.clone(), opened.audio.clone().map(|(_, track)| track)),
@@ -100,8 +101,7 @@ impl<C: Clock> RtspSource<C> {
             video: opened.video,
             audio: opened.audio,
             lip_sync: LipSync::default(),
-            stall: config.stall,
-            gone_at,
+            patience,
             ready: VecDeque::new(),
             is_over: false,
         })
@@ -116,10 +116,9 @@ impl<C: Clock> RtspSource<C> {
             let item = tokio::select! {
                 biased;
                 item = poll_fn(|cx| Pin::new(&mut *demuxed).poll_next(cx)) => item,
-                () = self.clock.sleep_until(self.gone_at) => {
+                () = self.clock.sleep_until(self.patience.ends_at()) => {
                     self.is_over = true;
-                    let (camera, after) = (self.camera.clone(), self.stall);
-                    return Err(CameraError::Stalled { camera, after });
+                    return Err(self.patience.stalled());
                 }
             };
             if let Err(error) = self.handle_item(item) {
@@ -164,7 +163,9 @@ impl<C: Clock> RtspSource<C> {
                     received_unix_ms: self.clock.unix_ms(),
                     data: Bytes::from(frame.into_data()),
                 })?;
-                self.gone_at = self.clock.now().saturating_add(self.stall);
+                if let Some(came) = Came::of(&items, self.assembly.has_left_out()) {
+                    self.patience.handle_pictures(came, self.clock.now())?;
+                }
                 self.ready.extend(items);
                 Ok(())
             }

@@ -12,12 +12,14 @@ use super::{
     AccessUnit, Camera, CameraError, CameraEvent, Clock, EventEnd, EventKind, EventStart,
     LiveCamera, NextEvent, Source, SourceItem,
 };
+use crate::events::KEY_FRAME_WAIT;
 use crate::media::Tracks;
 
 /// How long events last, and how far they are apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WindowsConfig {
-    /// An event's length; it ends with the first key frame after that, so that nothing is cut in two.
+    /// An event's length; it ends with the first key frame after that, so that nothing is cut in two, and
+    /// [`KEY_FRAME_WAIT`] later where none comes.
     pub event: Duration,
     /// From the end of one event to the beginning of the next, at least.
     pub gap: Duration,
@@ -139,7 +141,10 @@ impl<C: Clock> Windows<C> {
         let first = self.pictures.map_or(now, |(first, _)| first);
         self.pictures = Some((first, now));
         match self.state {
-            State::Event(until) if unit.is_sync && now >= until => {
+            State::Event(until)
+                if now >= until
+                    && (unit.is_sync || now >= until.saturating_add(KEY_FRAME_WAIT)) =>
+            {
                 self.end(EventEnd::Completed);
                 self.state = State::Waiting(now.saturating_add(self.config.gap));
             }

@@ -20,6 +20,8 @@ pub(super) struct Ring {
     bytes_max: usize,
     /// How far back a group is kept.
     reach: Duration,
+    /// A group was more than it may hold, and none was whole in it since.
+    is_too_small: bool,
 }
 
 /// A key frame and all that comes before the next, sound included.
@@ -47,11 +49,17 @@ impl Ring {
             bytes: 0,
             bytes_max,
             reach,
+            is_too_small: false,
         }
     }
 
     pub(super) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Whether it could not hold the last group from its key frame to the next.
+    pub(super) fn is_too_small(&self) -> bool {
+        self.is_too_small
     }
 
     pub(super) fn set_limits(&mut self, reach: Duration, bytes_max: usize, now: Duration) {
@@ -63,12 +71,17 @@ impl Ring {
     pub(super) fn clear(&mut self) {
         self.groups.clear();
         self.bytes = 0;
+        self.is_too_small = false;
     }
 
     /// Takes the next piece. What comes before the first key frame is of no use and is not kept.
     pub(super) fn push(&mut self, unit: MediaUnit, now: Duration) {
         let bytes = unit.bytes() + UNIT_OVERHEAD_BYTES;
         if unit.is_key_frame() {
+            if !self.groups.is_empty() {
+                // The one before is here from its key frame to its end.
+                self.is_too_small = false;
+            }
             self.groups.push_back(Group {
                 units: Vec::new(),
                 bytes: 0,
@@ -93,6 +106,8 @@ impl Ring {
         while self.groups.get(1).is_some_and(|next| next.began <= oldest)
             || self.bytes > self.bytes_max && !self.is_one_piece()
         {
+            // By its age alone the newest never goes.
+            self.is_too_small |= self.groups.len() == 1;
             match self.groups.pop_front() {
                 Some(group) => self.bytes -= group.bytes,
                 None => break,

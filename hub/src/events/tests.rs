@@ -360,6 +360,52 @@ fn the_ring_keeps_to_its_bytes_and_a_group_that_is_too_large_is_given_up_whole()
     assert_eq!(rig.told[0].units, [35, 36, 37, 38, 39]);
 }
 
+/// Five seconds from one key frame to the next, of which the ring holds one: it gives them up, and whoever walks by then
+/// is told and shown all the same, as far as there is anything to begin with.
+#[test]
+fn what_moves_while_the_ring_has_nothing_is_told_with_the_next_key_frame() {
+    for (is_long, told) in [(true, 1), (false, 0)] {
+        let mut rig = Rig::new(EventValues {
+            ring_bytes_max: RING_BYTES.0,
+            post_roll_seconds: 1.0,
+            ..EventValues::default()
+        });
+        let group = |rig: &mut Rig, bytes: usize, moving: std::ops::Range<u64>| {
+            for index in 0..50_u64 {
+                rig.now += PICTURE;
+                // Without one at its beginning there is nothing either, and no ring is to blame.
+                let is_sync = index == 0 && (is_long || rig.next > 0);
+                rig.machine
+                    .handle_unit(picture(rig.next, is_sync, bytes), rig.now);
+                rig.next += 1;
+                let scene = match moving.contains(&index) {
+                    true => Scene::Moving,
+                    false => Scene::Still,
+                };
+                rig.machine.handle_sighting(sighting(scene, 1), rig.now);
+                rig.take();
+            }
+        };
+        let bytes = if is_long { 100_000 } else { 100 };
+        group(&mut rig, bytes, 20..25);
+        assert_eq!(rig.machine.is_ring_too_small(), is_long);
+        assert!(rig.told.is_empty());
+        let began = rig.next;
+        group(&mut rig, bytes, 0..0);
+        assert_eq!(rig.told.len(), told);
+        if let [event] = &rig.told[..] {
+            let post_roll = began + 10;
+            assert_eq!(event.units, (began..post_roll).collect::<Vec<u64>>());
+            assert_eq!(rig.ends(), [Some(EndReason::MotionOver)]);
+        }
+        // Key frames come closer again: one whole group shows it.
+        group(&mut rig, 100, 0..0);
+        assert_eq!(rig.machine.is_ring_too_small(), is_long);
+        group(&mut rig, 100, 0..0);
+        assert!(!rig.machine.is_ring_too_small());
+    }
+}
+
 #[test]
 fn the_picture_is_the_best_of_the_first_moments_and_sent_once() {
     let mut rig = Rig::new(EventValues::default());

@@ -149,17 +149,8 @@ pub(super) enum Input<C> {
 }
 
 impl<C: Clock + Clone + 'static> Input<C> {
-    /// A clip that is open.
-    pub(super) fn of_file(camera: FileCamera<C>) -> Self {
-        let config = camera.config().clone();
-        Self::File {
-            camera: Some(camera),
-            config,
-        }
-    }
-
     /// A clip that is not open yet.
-    pub(super) fn of_closed_file(config: FileCameraConfig) -> Self {
+    pub(super) fn of_file(config: FileCameraConfig) -> Self {
         Self::File {
             camera: None,
             config,
@@ -357,11 +348,6 @@ impl<C: Clock + Clone + 'static> Keeper<C> {
         let number = self.reporter.number;
         let mut recorder = Recorder::new(number, self.name.clone(), self.sealer.clone());
         let mut not_before = self.clock.now();
-        if self.input.camera().is_some() {
-            // A clip that was opened before the hub ran: nobody looks at its pictures.
-            self.reporter.set_looks(Looks::No);
-            self.reporter.set_open(true);
-        }
         loop {
             tokio::select! {
                 biased;

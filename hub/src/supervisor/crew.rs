@@ -15,39 +15,18 @@ use tokio::task::{JoinError, JoinSet};
 use super::camera::{CameraState, Cameras, Eventing, Input, Keeper, Looks, Reporter};
 use super::{Current, dice};
 use crate::camera::pauses::Pauses;
-use crate::camera::{CameraError, FileCamera, SourceConfig, TokioClock};
+use crate::camera::{CameraError, SourceConfig, TokioClock};
 use crate::config::{CameraConfig, Config};
 use crate::core::{CameraNumber, Detections};
-use crate::exit::{Code, Failure};
+use crate::exit::Failure;
 use crate::live::{self, Outlets};
-use crate::preflight::Flaw;
 use crate::sealer::{Sealer, SealerError};
 use crate::tally::Tallies;
-
-/// Opens what must be good before the hub runs: a clip that cannot be used is a mistake of the
-/// configuration; every other camera may be away for a while. In privacy mode nothing is opened.
-pub(super) fn open_cameras(
-    config: &Config,
-    clock: &TokioClock,
-    is_private: bool,
-) -> Result<Vec<Input<TokioClock>>, Failure> {
-    let open = |camera: &CameraConfig| match (&camera.source, &camera.detection) {
-        (SourceConfig::File(file), None) if !is_private => {
-            let opened = FileCamera::open(file.clone(), clock.clone());
-            opened.map(Input::of_file).map_err(|error| {
-                let flaw = Flaw::of_clip(&camera.name, &error);
-                Failure::new(Code::Usage, flaw.to_string())
-            })
-        }
-        _ => Ok(unopened_input(camera)),
-    };
-    config.cameras.iter().map(open).collect()
-}
 
 /// A camera that its keeper opens.
 fn unopened_input(camera: &CameraConfig) -> Input<TokioClock> {
     match (&camera.source, &camera.detection) {
-        (SourceConfig::File(file), None) => Input::of_closed_file(file.clone()),
+        (SourceConfig::File(file), None) => Input::of_file(file.clone()),
         (source, detection) => {
             let events = Eventing {
                 detection: detection.clone(),
@@ -97,11 +76,11 @@ struct Post {
 }
 
 impl Crew {
-    /// Starts a keeper for each camera of `current`; `inputs` are theirs, in the same order, and so are the
-    /// places on the `board`, of which those that another camera gets count what `tallies` says.
+    /// Starts a keeper for each camera of `current`, which opens it: nothing that one of them lacks, such as a clip that
+    /// is not there yet, keeps another from being recorded. The places on the `board` are theirs, in the same order,
+    /// and those that another camera gets count what `tallies` says.
     pub(super) fn start(
         current: watch::Receiver<Current>,
-        inputs: Vec<Input<TokioClock>>,
         (board, tallies): (Arc<watch::Sender<Cameras>>, Tallies),
         (sealer, outlets): (Sealer, Outlets),
         clock: TokioClock,
@@ -117,27 +96,21 @@ impl Crew {
             posts: Vec::new(),
             keepers: JoinSet::new(),
         };
-        let numbered = (0..).map(CameraNumber).zip(cameras).zip(inputs);
-        for ((number, camera), input) in numbered {
-            let post = crew.man(number, camera, input);
+        for (number, camera) in (0..).map(CameraNumber).zip(cameras) {
+            let post = crew.man(number, camera);
             crew.posts.push(post);
         }
         crew
     }
 
-    fn man(
-        &mut self,
-        number: CameraNumber,
-        camera: CameraConfig,
-        input: Input<TokioClock>,
-    ) -> Post {
+    fn man(&mut self, number: CameraNumber, camera: CameraConfig) -> Post {
         let (stop, stopped) = watch::channel(false);
         // A phone that names no camera means the first.
         let is_first = number == CameraNumber::FIRST;
         let outlets = self.outlets.clone();
         let (tap, caster) = live::cast(camera.name.clone(), is_first, &self.sealer, outlets);
         let keeper = Keeper {
-            input,
+            input: unopened_input(&camera),
             name: camera.name.clone(),
             sealer: self.sealer.clone(),
             tap,
@@ -254,10 +227,7 @@ impl Crew {
         for (number, camera) in (0..).map(CameraNumber).zip(wanted) {
             let post = match before.next() {
                 Some(post) if stays(usize::from(number.0)) => post,
-                _ => {
-                    let input = unopened_input(camera);
-                    self.man(number, camera.clone(), input)
-                }
+                _ => self.man(number, camera.clone()),
             };
             self.posts.push(post);
         }
@@ -351,12 +321,11 @@ mod tests {
         let tallies = Tallies::default();
         let unopened = first.cameras.iter().map(|one| unopened(one, &tallies));
         let (board, told) = watch::channel(unopened.collect());
-        let inputs = open_cameras(&first, &clock, false).unwrap();
         let (current, board) = (change.subscribe(), Arc::new(board));
         let board_of_all = Arc::clone(&board);
         let parts = (sealer.clone(), Outlets::default());
         let board = (board, tallies.clone());
-        let crew = Crew::start(current, inputs, board, parts, clock);
+        let crew = Crew::start(current, board, parts, clock);
         let (stop, stopped) = watch::channel(false);
         let running = tokio::spawn(crew.run(stopped));
         until("all were tried", || {

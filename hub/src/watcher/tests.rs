@@ -276,6 +276,30 @@ async fn a_phone_turns_the_hint_off_and_on_while_the_camera_runs_and_events_stay
     }
 }
 
+/// Who asks how the camera is hears it.
+#[tokio::test]
+async fn a_ring_that_is_too_small_for_the_distance_of_key_frames_is_told() {
+    let small = format!("{SHORT}ring_mib = 1\n");
+    let mut items = items(&[(Shows::Nobody, 1)]).into_iter();
+    let mut rig = Rig::new(items.next().unwrap(), &detection(&small));
+    // Nobody looks at them: it is about their bytes.
+    rig.watcher.watching.is_on = false;
+    let told = |rig: &Rig| rig.told.lock().unwrap().last().unwrap().is_ring_too_small;
+    rig.play(items.by_ref().take(1)).await;
+    assert!(!told(&rig));
+    let Some(SourceItem::Video(unit)) = items.next() else {
+        panic!("a picture follows");
+    };
+    let large = AccessUnit {
+        data: Bytes::from(vec![0; 600_000]),
+        is_sync: false,
+        ..unit
+    };
+    rig.play([large.clone(), large].map(SourceItem::Video))
+        .await;
+    assert!(told(&rig));
+}
+
 #[tokio::test]
 async fn the_picture_comes_within_a_second_of_the_beginning() {
     let rig = watch(&VISIT, &detection(SHORT)).await;

@@ -213,6 +213,13 @@ fn owner(world: &mut World, steps: &mut Steps) -> Outcome<Look> {
 fn first_event(world: &mut World) -> Outcome<()> {
     world.start_app()?;
     world.start_hub()?;
+    let first = world.hub()?.wait_for("first event", 0, PATIENCE, |event| {
+        matches!(event.name(), "clip_started" | "camera_failed")
+    })?;
+    if first.name() == "camera_failed" {
+        // The hub waits for a better clip, and says what is wrong with this one.
+        return Err(Failure::usage(first.text("what")));
+    }
     world
         .app()?
         .wait_for("first media", 0, PATIENCE, |event| event.name() == "media")?;

@@ -87,6 +87,27 @@ fn nothing_is_handed_out_before_the_parameter_sets() {
     assert!(items.len() < PICTURES);
 }
 
+/// Nothing can be begun with them, but whoever sends them is there.
+#[test]
+fn pictures_that_wait_for_a_key_frame_are_noticed() {
+    let (stream, clip, _pictures) = stream();
+    let begins: [u8; 6] = [0, 0, 0, 1, 9, 0xF0];
+    let starts = stream.windows(begins.len()).enumerate();
+    let starts = starts.filter(|(_, bytes)| *bytes == begins);
+    let starts: Vec<usize> = starts.map(|(at, _)| at).collect();
+    assert!(clip.samples[0].is_sync && !clip.samples[1..4].iter().any(|one| one.is_sync));
+    let mut reader = Reader::new("program".into(), Duration::ZERO);
+    let mut read = |bytes: &[u8]| {
+        let items = reader.handle_bytes(bytes, Duration::from_secs(1), 0);
+        (items.unwrap().len(), reader.has_left_out)
+    };
+    assert_eq!(read(&stream[starts[1]..starts[4]]), (0, true));
+    assert_eq!(read(&[]), (0, false));
+    // The one before it is whole now, and so is that; a format comes first.
+    assert_eq!(read(&stream[..starts[1]]), (0, true));
+    assert_eq!(read(&stream[starts[1]..starts[2]]), (2, false));
+}
+
 fn config(program: &str, arguments: &[&str], stall: Duration) -> CommandConfig {
     CommandConfig {
         program: program.into(),

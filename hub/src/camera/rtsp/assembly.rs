@@ -57,6 +57,7 @@ pub struct Assembly {
     times: DecodeTimes,
     last_elapsed: Option<i64>,
     state: State,
+    has_left_out: bool,
 }
 
 impl Assembly {
@@ -69,6 +70,7 @@ impl Assembly {
             times: DecodeTimes::default(),
             last_elapsed: None,
             state: State::Begin,
+            has_left_out: false,
         }
     }
 
@@ -77,11 +79,18 @@ impl Assembly {
         self.state != State::Begin
     }
 
+    /// Whether the last frame was a picture that was not handed out, because it waits for a key frame. One that comes
+    /// before any codec parameters counts as one.
+    pub(super) fn has_left_out(&self) -> bool {
+        self.has_left_out
+    }
+
     /// Takes the next frame; answers at most two items.
     ///
     /// # Errors
     /// [`CameraError::Protocol`]: a picture that is too large, or a time that cannot be.
     pub fn handle_frame(&mut self, frame: Frame) -> Result<Vec<SourceItem>, CameraError> {
+        self.has_left_out = false;
         let bytes = frame.data.len();
         if bytes > UNIT_BYTES_MAX {
             return Err(self.broken(format!(
@@ -100,6 +109,7 @@ impl Assembly {
             self.state = State::Broken;
         }
         let Some(track) = &self.track else {
+            self.has_left_out = true;
             return Ok(items);
         };
         // Parameter sets or information that a camera sends apart are no picture.
@@ -122,7 +132,10 @@ impl Assembly {
         };
         match self.state {
             State::Running => {}
-            State::Begin | State::Broken if !is_sync => return Ok(items),
+            State::Begin | State::Broken if !is_sync => {
+                self.has_left_out = true;
+                return Ok(items);
+            }
             State::Begin => items.push(SourceItem::Format(Tracks {
                 video: Arc::clone(track),
                 audio: self.audio.clone(),
@@ -250,6 +263,31 @@ mod tests {
     fn nothing_comes_before_a_key_frame_with_its_format() {
         let frames = vec![picture(0), key(3000, 64), picture(6000), key(9000, 64)];
         assert_eq!(run(frames), " FK P K");
+    }
+
+    #[test]
+    fn what_waits_for_a_key_frame_is_told_from_what_is_no_picture() {
+        let mut assembly = Assembly::new("cam".into(), None);
+        let mut left_out = |frame: Frame| {
+            assembly.handle_frame(frame).unwrap();
+            assembly.has_left_out()
+        };
+        let apart = |elapsed| Frame {
+            data: Bytes::from_static(&[0, 0, 0, 1, 0x06]),
+            ..picture(elapsed)
+        };
+        let lost = Frame {
+            is_after_loss: true,
+            ..picture(12_000)
+        };
+        assert!(left_out(picture(0)), "nobody knows what it is of");
+        assert!(!left_out(key(3000, 64)));
+        assert!(!left_out(picture(6000)));
+        assert!(!left_out(apart(9000)));
+        assert!(left_out(lost));
+        assert!(!left_out(apart(15_000)));
+        assert!(left_out(picture(18_000)));
+        assert!(!left_out(key(21_000, 64)));
     }
 
     #[test]

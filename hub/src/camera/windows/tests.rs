@@ -131,6 +131,22 @@ async fn events_last_their_time_and_begin_and_end_with_key_frames() {
     assert_eq!(held, Duration::from_secs(11));
 }
 
+/// One at the beginning is all that some cameras send: no clip of theirs is without end.
+#[tokio::test]
+async fn an_event_to_which_no_key_frame_comes_is_cut_between_two_others() {
+    let mut items = vec![(0, Ok(Some(format(64))))];
+    items.push((0, Ok(Some(picture(0, true)))));
+    items.extend((1..40).map(|second| (second, Ok(Some(picture(second, second == 30))))));
+    items.push((40, Ok(None)));
+    let (words, _held) = run(items).await;
+    // It should end at 4 s, and a key frame is waited for until 14 s.
+    let first = (1..14).map(|second| second.to_string());
+    let first = first.collect::<Vec<_>>().join(" ");
+    let second = (31..40).map(|second| second.to_string());
+    let second = second.collect::<Vec<_>>().join(" ");
+    assert_eq!(words, format!("S64 0! {first} E S64 30! {second} E"));
+}
+
 #[tokio::test]
 async fn sound_within_an_event_belongs_to_it() {
     let sound = |pts| {

@@ -55,7 +55,7 @@ async fn a_clip_that_is_cut_short_and_put_back_is_recorded_again() {
     let (reporter, mut told) = board();
     let (stop, stopped) = watch::channel(false);
     let keeper = Keeper {
-        input: Input::of_file(FileCamera::open(config, clock.clone()).unwrap()),
+        input: Input::of_file(config),
         name: "door".into(),
         tap: tap(&sealer),
         sealer,
@@ -113,9 +113,8 @@ async fn in_privacy_mode_nobody_has_the_camera_and_afterwards_events_are_recorde
     let (sealer, mut thread) = sealer::start(World::paired().core, HandClock::default()).unwrap();
     let (reporter, mut told) = board();
     let (stop, stopped) = watch::channel(false);
-    let clip = FileCamera::open(clip_at(path.as_ref()), clock.clone()).unwrap();
     let keeper = Keeper {
-        input: Input::of_file(clip),
+        input: Input::of_file(clip_at(path.as_ref())),
         name: "door".into(),
         tap: tap(&sealer),
         sealer: sealer.clone(),
@@ -172,7 +171,7 @@ async fn a_camera_that_is_away_and_back_is_said_to_the_phones() {
     let (reporter, mut told) = board();
     let (stop, stopped) = watch::channel(false);
     let keeper = Keeper {
-        input: Input::of_closed_file(clip_at(&path)),
+        input: Input::of_file(clip_at(&path)),
         name: "door".into(),
         tap: tap(&sealer),
         sealer: sealer.clone(),
@@ -210,7 +209,7 @@ async fn in_privacy_mode_no_attempt_is_made_to_open_a_camera() {
     let (reporter, mut told) = board();
     let (stop, stopped) = watch::channel(false);
     let keeper = Keeper {
-        input: Input::of_closed_file(clip_at(&path)),
+        input: Input::of_file(clip_at(&path)),
         name: "door".into(),
         tap: tap(&sealer),
         sealer: sealer.clone(),
