@@ -83,6 +83,8 @@ pub enum LiveStop {
     Busy,
     /// The hub sends at a constant rate, and shows nothing live for that reason.
     Covered,
+    /// No camera of the hub has that name, or none has it any more.
+    NoCamera,
     /// The hub's sessions were lost again and again.
     Lost,
 }
@@ -96,10 +98,11 @@ impl LiveStop {
             LiveEnd::Privacy => Self::Privacy,
             LiveEnd::Busy => Self::Busy,
             LiveEnd::Covered => Self::Covered,
+            LiveEnd::NoCamera => Self::NoCamera,
         }
     }
 
-    /// The word for programs: `enough`, `limit`, `unwatched`, `privacy`, `busy`, `covered` or `lost`.
+    /// The word for programs: `enough`, `limit`, `unwatched`, `privacy`, `busy`, `covered`, `no_camera` or `lost`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -109,6 +112,7 @@ impl LiveStop {
             Self::Privacy => "privacy",
             Self::Busy => "busy",
             Self::Covered => "covered",
+            Self::NoCamera => "no_camera",
             Self::Lost => "lost",
         }
     }

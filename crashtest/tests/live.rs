@@ -234,6 +234,30 @@ fn live_pictures_of_seconds_are_what_the_camera_made() -> Outcome<()> {
     Verdict::of(&ends).expect_pass()
 }
 
+/// Who names a camera that the hub does not have is told so, instead of being shown nothing for ever, and is no viewer.
+#[test]
+fn a_camera_that_is_not_there_is_refused_by_name() -> Outcome<()> {
+    let setup = Setup {
+        passes: 0,
+        ..Setup::default()
+    };
+    let mut system = System::paired(setup)?;
+    system.start_hub()?;
+    let out = system.path("live.mp4").display().to_string();
+    let words = system.app_words(&["live", "--camera", "nobody", "--out", &out, "--json"]);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let start = crashtest::process::Start::with(&words);
+    let answer = system.ask_started(Role::App, &start)?;
+    assert_eq!(answer.code(), 2, "{answer:?}");
+    let ends = of(&answer.lines, "live_ended");
+    assert_eq!(ends[ends.len() - 1]["why"], "no_camera", "{answer:?}");
+    assert!(answer.said.contains("\"nobody\""), "{answer:?}");
+    assert!(of(&answer.lines, "live_began").is_empty(), "{answer:?}");
+    assert_eq!(hub_watched(&mut system)?, 0);
+    system.stop(Role::Hub)?;
+    system.finish()
+}
+
 /// Nobody says that it is enough: the relay finds nobody, and the hub ends it.
 #[test]
 fn a_viewer_that_is_killed_ends_its_session_within_seconds() -> Outcome<()> {

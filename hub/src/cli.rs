@@ -20,6 +20,9 @@ use crate::traffic::{Cost, Traffic};
 use crate::{doctor, metrics, moving, reset, retained, secret, status, supervisor};
 
 mod cameras;
+mod usage;
+
+pub use usage::usage_failure;
 
 /// How long a running hub may take for its status.
 const STATUS_PATIENCE: Duration = Duration::from_secs(10);
@@ -85,13 +88,9 @@ enum Command {
     Status(Common),
     /// A running hub in numbers, as Prometheus reads them.
     #[command(
-        after_help = "Example:\n  secluso-hub metrics --config hub.toml > secluso.prom\n\nNumbers only: no names, no addresses. `[metrics] listen` in the configuration hands the same out at an address of this machine."
+        after_help = "Example:\n  secluso-hub metrics --config hub.toml > secluso.prom\n\nNumbers only: no names, no addresses. `[metrics] listen` in the configuration hands the same out at an address of this machine. With --json it is one object, {\"event\":\"metrics\",\"metrics\":[...]}: each value with its `name`, `type` and `labels`."
     )]
-    Metrics {
-        /// The configuration file.
-        #[arg(long, value_name = "FILE", default_value = "hub.toml")]
-        config: PathBuf,
-    },
+    Metrics(Common),
     /// Which phones are paired.
     #[command(
         after_help = "Example:\n  secluso-hub phones --config hub.toml\n\nWorks with and without a running hub."
@@ -192,12 +191,11 @@ enum Command {
     },
     /// Print the secret of this device, of which every pairing code is made: a QR code and its text.
     #[command(
-        after_help = "Example:\n  secluso-hub secret --config hub.toml --print\n\nWorks with and without a running hub. It is printed on a terminal only, unless --force is given; it has no --json."
+        after_help = "Example:\n  secluso-hub secret --config hub.toml --print\n\nWorks with and without a running hub. It is printed on a terminal only, unless --force is given, also with --json: one object then, with its text (`text`) and without the QR code."
     )]
     Secret {
-        /// The configuration file.
-        #[arg(long, value_name = "FILE", default_value = "hub.toml")]
-        config: PathBuf,
+        #[command(flatten)]
+        common: Common,
         /// Really print it.
         #[arg(long)]
         print: bool,
@@ -226,16 +224,15 @@ impl Cli {
             | Command::Cameras(common)
             | Command::Doctor(common)
             | Command::Phones(common)
+            | Command::Metrics(common)
+            | Command::Secret { common, .. }
             | Command::Pair { common, .. }
             | Command::Remove { common, .. }
             | Command::RelayCode { common, .. }
             | Command::Retained { common, .. }
             | Command::Reset { common, .. } => common.format(),
             Command::TestCamera { json: true, .. } => Format::Json,
-            Command::TestCamera { json: false, .. }
-            | Command::Metrics { .. }
-            | Command::Secret { .. }
-            | Command::Completions { .. } => Format::Text,
+            Command::TestCamera { json: false, .. } | Command::Completions { .. } => Format::Text,
         }
     }
 }
@@ -282,7 +279,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             .await?;
             failed.map_or(Ok(()), Err)
         }
-        Command::Metrics { config } => metrics_of(&Config::read(&config)?).await,
+        Command::Metrics(common) => metrics_of(&common.read()?, format).await,
         Command::Phones(common) => {
             about_phones(&common.read()?, common.format(), &Question::List).await
         }
@@ -374,7 +371,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             failed.map_or(Ok(()), Err)
         }
         Command::Secret {
-            config,
+            common,
             print,
             force,
         } => {
@@ -386,7 +383,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
                 true => secret::Reader::Anybody,
                 false => secret::Reader::Person,
             };
-            secret::print(&Config::read(&config)?, reader).await
+            secret::print(&common.read()?, reader, format).await
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -398,16 +395,20 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
 }
 
 /// Prints the numbers of the running hub.
-async fn metrics_of(config: &Config) -> Result<(), Failure> {
+async fn metrics_of(config: &Config, format: Format) -> Result<(), Failure> {
     let mut told = Err(Failure::new(Code::Internal, "the running hub failed"));
     let said = |value: Value| {
         told = match failure_in(&value) {
             Some(failure) => Err(failure),
-            None => Ok(metrics::to_text(&value)),
+            None => Ok(value),
         };
     };
     control::ask(&config.state_dir, Request::Status, STATUS_PATIENCE, said).await?;
-    output::raw(told?.as_bytes());
+    let status = told?;
+    match format {
+        Format::Text => output::raw(metrics::to_text(&status).as_bytes()),
+        Format::Json => format.line(&metrics::to_json(&status), ""),
+    }
     Ok(())
 }
 

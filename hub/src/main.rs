@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use hub::cli::{self, Cli};
-use hub::{logging, output};
+use hub::output::{self, Format};
+use hub::{exit, logging};
 use wal::service::Urgency;
 
 /// Threads for network and control: the journal has its own.
@@ -14,7 +15,10 @@ const WORKERS: usize = 2;
 fn main() -> ExitCode {
     // Before anything else, so that nothing is made or read without it.
     let private = wal::private::keep_process();
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
     logging::start();
     if let Err(error) = private {
         tracing::warn!(%error, "this process could not be kept to itself: its memory may be dumped or read");
@@ -27,7 +31,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("secluso-hub: the system gives no threads ({error})");
-            return ExitCode::from(hub::exit::Code::Internal as u8);
+            return ExitCode::from(exit::Code::Internal as u8);
         }
     };
     let format = cli.format();
@@ -39,4 +43,17 @@ fn main() -> ExitCode {
             ExitCode::from(failure.code as u8)
         }
     }
+}
+
+/// Help, the version, or what is wrong with the command line.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if let Some(failure) = cli::usage_failure(error, std::env::args_os().skip(1)) {
+        Format::Json.line(&output::failure(&failure), "");
+        logging::aside(Urgency::Error, &failure.message);
+        return ExitCode::from(failure.code as u8);
+    }
+    // Nobody can be told that stdout or stderr is closed.
+    let _closed = error.print();
+    let code = u8::try_from(error.exit_code());
+    ExitCode::from(code.unwrap_or(exit::Code::Usage as u8))
 }

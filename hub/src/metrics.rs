@@ -1,12 +1,12 @@
 //! The hub in numbers, as Prometheus reads them (text format 0.0.4): by `secluso-hub metrics`, and at an address
-//! of this machine where `[metrics] listen` says so.
+//! of this machine where `[metrics] listen` says so; by the first also as one object of JSON.
 //!
 //! Numbers and fixed words only. It must never hold a name, an address, an identifier or a time at which
 //! something happened: whoever may log in at this machine can read it.
 
 mod endpoint;
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 pub use endpoint::{Endpoint, judge};
 
@@ -15,29 +15,91 @@ const PREFIX: &str = "secluso_hub";
 /// How clips may stand, as `status` names it.
 const OUTCOMES: [&str; 4] = ["recording", "complete", "cut_off", "dropped"];
 
+/// A figure, with what it may be broken down by.
+struct Metric {
+    name: &'static str,
+    /// What Prometheus calls its type.
+    kind: &'static str,
+    help: &'static str,
+    samples: Vec<Sample>,
+}
+
+/// One value of a figure.
+struct Sample {
+    /// A label and what it says, if there is more than one value.
+    label: Option<(&'static str, &'static str)>,
+    value: u64,
+}
+
 /// A page that grows.
-struct Page(String);
+#[derive(Default)]
+struct Page(Vec<Metric>);
 
 impl Page {
-    fn head(&mut self, name: &str, kind: &str, help: &str) {
-        let head = format!("# HELP {PREFIX}_{name} {help}\n# TYPE {PREFIX}_{name} {kind}\n");
-        self.0.push_str(&head);
+    fn put(
+        &mut self,
+        name: &'static str,
+        kind: &'static str,
+        samples: Vec<Sample>,
+        help: &'static str,
+    ) {
+        let metric = Metric {
+            name,
+            kind,
+            help,
+            samples,
+        };
+        self.0.push(metric);
     }
 
-    fn gauge(&mut self, name: &str, value: u64, help: &str) {
-        self.head(name, "gauge", help);
-        self.0.push_str(&format!("{PREFIX}_{name} {value}\n"));
+    fn gauge(&mut self, name: &'static str, value: u64, help: &'static str) {
+        self.put(name, "gauge", vec![Sample { label: None, value }], help);
     }
 
-    fn counter(&mut self, name: &str, value: u64, help: &str) {
-        self.head(name, "counter", help);
-        self.0.push_str(&format!("{PREFIX}_{name} {value}\n"));
+    fn counter(&mut self, name: &'static str, value: u64, help: &'static str) {
+        self.put(name, "counter", vec![Sample { label: None, value }], help);
     }
 }
 
 /// The page of a running hub's status.
 pub fn to_text(status: &Value) -> String {
-    let mut page = Page(String::new());
+    let mut text = String::new();
+    for metric in &page_of(status).0 {
+        let Metric {
+            name, kind, help, ..
+        } = metric;
+        text.push_str(&format!(
+            "# HELP {PREFIX}_{name} {help}\n# TYPE {PREFIX}_{name} {kind}\n"
+        ));
+        for Sample { label, value } in &metric.samples {
+            let label =
+                label.map_or_else(String::new, |(key, word)| format!("{{{key}=\"{word}\"}}"));
+            text.push_str(&format!("{PREFIX}_{name}{label} {value}\n"));
+        }
+    }
+    text
+}
+
+/// The same as one object: a list of values, each with the name, type and labels that it has on the page.
+pub fn to_json(status: &Value) -> Value {
+    let mut all = Vec::new();
+    for metric in &page_of(status).0 {
+        let name = format!("{PREFIX}_{}", metric.name);
+        for sample in &metric.samples {
+            let labels: Map<String, Value> = sample
+                .label
+                .iter()
+                .map(|(key, word)| ((*key).to_owned(), Value::from(*word)))
+                .collect();
+            let value = sample.value;
+            all.push(json!({"name": name, "type": metric.kind, "labels": labels, "value": value}));
+        }
+    }
+    json!({"event": "metrics", "metrics": all})
+}
+
+fn page_of(status: &Value) -> Page {
+    let mut page = Page::default();
     let number = |key: &str| status[key].as_u64().unwrap_or_default();
     let is = |key: &str| u64::from(status[key] == true);
     let service = &status["service"];
@@ -101,7 +163,7 @@ pub fn to_text(status: &Value) -> String {
         "Pictures that were decoded since the hub's program began, of all cameras; none in privacy mode.",
     );
     clips(&mut page, rows(&status["clips"]));
-    page.0
+    page
 }
 
 fn phones(page: &mut Page, phones: &[Value]) {
@@ -177,16 +239,13 @@ fn cameras(page: &mut Page, cameras: &[Value]) {
 }
 
 fn clips(page: &mut Page, clips: &[Value]) {
-    page.head(
-        "clips",
-        "gauge",
-        "Clips that the hub knows, by how they stand.",
-    );
-    for outcome in OUTCOMES {
-        let there = count(clips, |clip| clip["outcome"] == outcome);
-        let line = format!("{PREFIX}_clips{{outcome=\"{outcome}\"}} {there}\n");
-        page.0.push_str(&line);
-    }
+    let of = |outcome| Sample {
+        label: Some(("outcome", outcome)),
+        value: count(clips, |clip| clip["outcome"] == outcome),
+    };
+    let samples = OUTCOMES.into_iter().map(of).collect();
+    let help = "Clips that the hub knows, by how they stand.";
+    page.put("clips", "gauge", samples, help);
 }
 
 fn rows(value: &Value) -> &[Value] {
@@ -199,9 +258,34 @@ fn count(rows: &[Value], is_so: impl Fn(&Value) -> bool) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+
+    /// A script reads what Prometheus does: each line, and nothing else.
+    #[test]
+    fn the_object_has_each_value_of_the_page() {
+        let status = json!({
+            "live": [{"phone": "aabbccdd", "session": 4, "seconds": 9}],
+            "clips": [{"clip": "0f0f", "outcome": "cut_off", "bytes": 9}],
+        });
+        let said = to_json(&status);
+        assert_eq!(said["event"], "metrics");
+        let lines = said["metrics"].as_array().unwrap().iter().map(|one| {
+            let labels = one["labels"].as_object().unwrap().iter();
+            let labels: Vec<String> = labels.map(|(key, word)| format!("{key}={word}")).collect();
+            let labels = match labels.as_slice() {
+                [] => String::new(),
+                some => format!("{{{}}}", some.join(",")),
+            };
+            format!("{}{labels} {}", one["name"].as_str().unwrap(), one["value"])
+        });
+        let lines: Vec<String> = lines.collect();
+        let page = to_text(&status);
+        let page: Vec<&str> = page.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(lines, page);
+        let wanted = json!({"name": "secluso_hub_clips", "type": "gauge",
+                            "labels": {"outcome": "cut_off"}, "value": 1});
+        assert!(said["metrics"].as_array().unwrap().contains(&wanted));
+    }
 
     #[test]
     fn a_page_is_what_the_status_says_in_numbers_and_names_nobody() {

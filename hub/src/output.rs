@@ -283,6 +283,7 @@ fn live_end(why: LiveEnd) -> &'static str {
         LiveEnd::Privacy => "privacy",
         LiveEnd::Busy => "busy",
         LiveEnd::Covered => "covered",
+        LiveEnd::NoCamera => "no_camera",
     }
 }
 

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::control::{self, Request};
 use crate::core::{Core, CoreError};
 use crate::exit::{Code, Failure};
-use crate::output;
+use crate::output::{self, Format};
 use crate::sealer::Sealer;
 use crate::{reset, state};
 use pairing_code::terminal_qr;
@@ -172,28 +172,32 @@ pub(crate) async fn answer(sealer: &Sealer) -> Result<Zeroizing<String>, Failure
     let device = sealer
         .ask(|core, now| core.with_journal(now, Journal::device))
         .await?;
-    // It is written by hand, because JSON's own values are not wiped. The text has nothing to escape.
-    let text = text_of(&device)?;
-    Ok(joined(&[
-        "{\"event\":\"device_secret\",\"text\":\"",
-        text.as_str(),
-        "\"}\n",
-    ]))
+    Ok(line_of(&text_of(&device)?))
 }
 
-/// Prints the device secret: a QR code and its text.
+/// The secret as a line of JSON. It is written by hand, because JSON's own values are not wiped. The text has nothing to
+/// escape.
+fn line_of(text: &str) -> Zeroizing<String> {
+    joined(&["{\"event\":\"device_secret\",\"text\":\"", text, "\"}\n"])
+}
+
+/// Prints the device secret: a QR code and its text, or an object with the text.
 ///
 /// # Errors
 /// [`Code::Usage`] if stdout leads to no terminal, and nothing is asked then; else one sentence and its
 /// code.
-pub async fn print(config: &Config, reader: Reader) -> Result<(), Failure> {
+pub async fn print(config: &Config, reader: Reader, format: Format) -> Result<(), Failure> {
     allow(reader, std::io::stdout().is_terminal())?;
     let text = if control::is_running(&config.state_dir).await {
         of_running(config).await?
     } else {
         of_state(config)?
     };
-    output::raw(show(&text).as_bytes());
+    let said = match format {
+        Format::Text => show(&text),
+        Format::Json => line_of(&text),
+    };
+    output::raw(said.as_bytes());
     Ok(())
 }
 
@@ -383,7 +387,7 @@ mod tests {
 
         let erase = || {
             let yes = reset::Consent::Given;
-            reset::run(&with_file, yes, output::Format::Json).unwrap();
+            reset::run(&with_file, yes, Format::Json).unwrap();
         };
         // What was printed on the device comes back; without its file nothing is made up.
         erase();

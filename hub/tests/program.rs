@@ -36,6 +36,49 @@ fn a_failure_is_one_object_for_scripts_and_one_line_for_people() {
     assert!(stderr.contains(message), "{stderr}");
 }
 
+/// A command line that cannot be read is a failure like any other.
+#[test]
+fn wrong_use_is_one_object_for_scripts() {
+    let place = Place::new();
+    let wrong = ["status", "--bogus"];
+    let output = run(&place, &wrong);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.stdout, b"");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("Usage"), "{stderr}");
+    let output = run(&place, &[&wrong[..], &["--json"]].concat());
+    assert_eq!(output.status.code(), Some(2));
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(said["event"], "error");
+    assert_eq!(said["exit_code"], 2);
+    let message = said["message"].as_str().unwrap();
+    assert!(message.contains("--bogus"), "{message}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    // What was asked for is no failure.
+    let output = run(&place, &["status", "--json", "--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(output.stdout.starts_with(b"What a running hub"));
+}
+
+/// The one object in which the secret stands is the one that its owner asks for.
+#[test]
+fn the_secret_is_one_object_for_scripts_where_it_may_be_printed() {
+    let (place, config) = configured("");
+    let words = ["secret", "--config", &config, "--print", "--json"];
+    let refused = run(&place, &words);
+    assert_eq!(refused.status.code(), Some(2));
+    let said: serde_json::Value = serde_json::from_slice(&refused.stdout).unwrap();
+    assert_eq!(said["event"], "error");
+    let mut forced = hub(&words);
+    let told = place.output_for_a_person(forced.arg("--force"));
+    assert_eq!(told.status.code(), Some(0));
+    let said: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert_eq!(said["event"], "device_secret");
+    let text = said["text"].as_str().unwrap();
+    assert!(text.starts_with("SECLUSODEVICE1:"));
+}
+
 #[test]
 fn completions_for_a_reader_that_has_gone_are_no_failure() {
     let place = Place::new();

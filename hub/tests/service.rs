@@ -95,7 +95,8 @@ fn text(rest: &str) -> String {
 
 fn ask(place: &Place, command: &str, config: &Path) -> String {
     let mut hub = Command::new(env!("CARGO_BIN_EXE_secluso-hub"));
-    let output = place.output(hub.args([command, "--config"]).arg(config));
+    let hub = hub.args(command.split(' ')).arg("--config").arg(config);
+    let output = place.output(hub);
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -172,6 +173,14 @@ fn its_supervisor_hears_of_it_and_a_changed_configuration_is_taken_while_it_runs
     assert!(
         page.contains("secluso_hub_config_reloads_total 1\n"),
         "{page}"
+    );
+    let object = ask(&place, "metrics --json", &config);
+    let object: serde_json::Value = serde_json::from_str(&object).unwrap();
+    assert_eq!(object["event"], "metrics");
+    assert!(
+        object["metrics"]
+            .as_array()
+            .is_some_and(|all| all.len() > 20)
     );
     let status = ask(&place, "status", &config);
     assert!(status.contains("camera \"new\""), "{status}");

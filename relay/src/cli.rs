@@ -33,6 +33,7 @@ macro_rules! say {
 
 mod doctor;
 mod init;
+mod usage;
 
 fn write_line(line: std::fmt::Arguments<'_>) {
     use std::io::Write as _;
@@ -83,6 +84,9 @@ enum Command {
     /// Show the figures of the running relay.
     Status,
     /// Print the figures of the running relay as Prometheus reads them: numbers only.
+    #[command(
+        after_help = "With --json it is one object, {\"event\":\"metrics\",\"metrics\":[...]}: each value with its `name`, `type` and\n`labels`, of which there are none so far."
+    )]
     Metrics,
     /// Check the configuration and this machine.
     Doctor,
@@ -194,7 +198,10 @@ pub fn main() -> ExitCode {
             "secluso-relay: this process could not be kept to itself ({error}): its memory may be dumped or read"
         );
     }
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return refuse(&error),
+    };
     let output = if arguments.json {
         Output::Json
     } else {
@@ -202,15 +209,31 @@ pub fn main() -> ExitCode {
     };
     match dispatch(arguments, output) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            if output == Output::Json {
-                say!(
-                    "{}",
-                    json!({"event": "error", "message": error.to_string(), "exit_code": error.exit_code()})
-                );
-            }
-            eprintln!("secluso-relay: {error}");
-            ExitCode::from(error.exit_code())
+        Err(error) => say_failure(&error.to_string(), error.exit_code(), output),
+    }
+}
+
+/// Why the program ends otherwise than asked.
+fn say_failure(message: &str, exit_code: u8, output: Output) -> ExitCode {
+    if output == Output::Json {
+        say!(
+            "{}",
+            json!({"event": "error", "message": message, "exit_code": exit_code})
+        );
+    }
+    eprintln!("secluso-relay: {message}");
+    ExitCode::from(exit_code)
+}
+
+/// Help, the version, or what is wrong with the command line.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let code = u8::try_from(error.exit_code()).unwrap_or(2);
+    match usage::sentence_for_scripts(error, std::env::args_os().skip(1)) {
+        Some(message) => say_failure(&message, code, Output::Json),
+        None => {
+            // Nobody can be told that stdout or stderr is closed.
+            let _closed = error.print();
+            ExitCode::from(code)
         }
     }
 }
@@ -221,7 +244,7 @@ fn dispatch(arguments: Arguments, output: Output) -> Result<(), CliError> {
         Command::Run => run(&config, output),
         Command::Invite { class, ttl } => invite(&config, class, ttl, output),
         Command::Status => status(&config, output),
-        Command::Metrics => print_metrics(&config),
+        Command::Metrics => print_metrics(&config, output),
         Command::Doctor => doctor::run(&config, output),
         Command::Init { dir } => init::run(&dir, output),
         Command::Completions { shell } => {
@@ -483,17 +506,18 @@ fn status(config_path: &Path, output: Output) -> Result<(), CliError> {
     Ok(())
 }
 
-fn print_metrics(config_path: &Path) -> Result<(), CliError> {
+fn print_metrics(config_path: &Path, output: Output) -> Result<(), CliError> {
     let config = Config::load(config_path)?;
-    match control::ask(&config.data_dir) {
-        Some(report) => {
-            say!("{}", metrics::to_text(&report).trim_end());
-            Ok(())
-        }
-        None => Err(CliError::NotRunning {
+    let Some(report) = control::ask(&config.data_dir) else {
+        return Err(CliError::NotRunning {
             data_dir: config.data_dir,
-        }),
+        });
+    };
+    match output {
+        Output::Json => say!("{}", metrics::to_json(&report)),
+        Output::Text => say!("{}", metrics::to_text(&report).trim_end()),
     }
+    Ok(())
 }
 
 /// A number with s, m, h or d, in seconds.

@@ -302,6 +302,25 @@ fn doctor_on_a_broken_configuration_ends_as_every_other_command() {
     );
 }
 
+/// A command line that cannot be read is a failure like any other.
+#[test]
+fn wrong_use_is_one_object_for_scripts() {
+    let place = place();
+    let config = place.config_path();
+    let output = run(&place, &["status", "--bogus", "--json"], &config);
+    assert_eq!(output.status.code(), Some(2));
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&said["event"], &said["exit_code"]),
+        (&"error".into(), &2.into())
+    );
+    let message = said["message"].as_str().unwrap();
+    assert!(message.contains("--bogus"), "{message}");
+    let output = run(&place, &["status", "--bogus"], &config);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.stdout, b"");
+}
+
 /// Whoever started it has read enough, or has died: that must not be the end of a relay.
 #[test]
 fn readers_that_have_gone_are_no_failure() {

@@ -95,4 +95,8 @@ async fn a_device_that_is_revoked_is_shut_out_at_once_when_the_configuration_is_
     let metrics = run(&place, &["metrics"], &config);
     let page = String::from_utf8(metrics.stdout).unwrap();
     assert!(page.contains("secluso_relay_config_waiting 1\n"), "{page}");
+    let metrics = run(&place, &["metrics", "--json"], &config);
+    let said: serde_json::Value = serde_json::from_slice(&metrics.stdout).unwrap();
+    assert_eq!(said["event"], "metrics");
+    assert_eq!(said["metrics"][0]["name"], "secluso_relay_connections");
 }

@@ -61,7 +61,7 @@ pub(crate) enum Command {
     },
     /// Watch a camera live: one fragmented MP4 on stdout, or to a file or a player.
     #[command(
-        after_help = "Examples:\n  secluso-app live | ffplay -fflags nobuffer -\n  secluso-app live --player 'mpv --profile=low-latency -'\n  secluso-app live --seconds 30 --out door.mp4\n\nNothing of what is shown is stored, but in the file that --out names. It fetches what else there is meanwhile, as\n`sync --follow` does."
+        after_help = "Examples:\n  secluso-app live | ffplay -fflags nobuffer -\n  secluso-app live --player 'mpv --profile=low-latency -'\n  secluso-app live --seconds 30 --out door.mp4\n\nNothing of what is shown is stored, but in the files of --out. It fetches what else there is meanwhile, as\n`sync --follow` does."
     )]
     Live(LiveOptions),
     /// List the clips.
@@ -201,7 +201,8 @@ pub(crate) struct LiveOptions {
     /// End after so many seconds.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) seconds: Option<u64>,
-    /// Write to this file, whatever is in it. Facts go to stdout then.
+    /// Write to this file, whatever is in it. Facts go to stdout then. Where the camera's picture changes, a further file
+    /// follows: door.2.mp4 behind door.mp4, or the next that is not there yet.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// Write to a program that is started for it. Facts go to stdout then.

@@ -1,14 +1,13 @@
 //! `live`: a camera's pictures as they come, to stdout, a file or a player.
 //!
-//! What is written is one fragmented MP4; only a camera that needs another beginning has it written again. Whoever takes it too slowly loses pictures and not time: a thread of its
-//! own writes, and what has no room waits for nobody. This room must never print anything else to stdout when the
+//! What is written is one fragmented MP4, and another one behind it where the camera's stream has become another film
+//! ([`Sink`]). This room must never print anything else to stdout when the
 //! pictures go there: [`LiveOptions::place_of_facts`] says where facts go then, an error among them.
 
-use std::fs::File;
-use std::io::{self, Write};
+mod beginning;
+mod sink;
+
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
 use app_core::{App, AppError, LiveEvent, LiveStop, LiveView, SyncMode};
@@ -17,9 +16,8 @@ use crate::args::LiveOptions;
 use crate::names;
 use crate::output::{Place, Style};
 use crate::run::{Failure, open};
+use sink::{Change, Sink};
 
-/// Fragments that wait to be written.
-const WRITING_MAX: usize = 32;
 /// How long the hub's last word is waited for.
 const GOODBYE: Duration = Duration::from_secs(5);
 /// Pictures that are older than this are said to be, in milliseconds.
@@ -50,7 +48,7 @@ pub(crate) async fn show(dir: &Path, options: &LiveOptions, style: Style) -> Res
                 LiveStop::Limit if is_on => {}
                 LiveStop::Unwatched if is_on && sink.fragments > before => {}
                 LiveStop::Limit | LiveStop::Enough => return Ok(()),
-                why => return Err(refusal(why)),
+                why => return Err(refusal(why, &camera)),
             }
         }
     };
@@ -90,8 +88,9 @@ async fn watch(
             (is_stopping, stop_at) = (true, Some(now() + GOODBYE));
             continue;
         };
+        let mut change = None;
         match &event {
-            LiveEvent::Start { init, .. } => sink.start(init),
+            LiveEvent::Start { init, .. } => change = sink.start(init)?,
             LiveEvent::Media {
                 bytes,
                 begins_group,
@@ -112,6 +111,9 @@ async fn watch(
             _ => {}
         }
         words.say(&event)?;
+        if let Some(change) = &change {
+            words.change(change)?;
+        }
         if sink.is_gone && !is_stopping {
             // Whoever took them has had enough.
             view.stop();
@@ -120,9 +122,18 @@ async fn watch(
     }
 }
 
-/// Why nothing is shown.
-fn refusal(why: LiveStop) -> Failure {
+/// Why nothing of this camera is shown.
+fn refusal(why: LiveStop, camera: &str) -> Failure {
     let text = match why {
+        LiveStop::NoCamera if camera.is_empty() => {
+            return Failure::Usage("this hub has no camera".into());
+        }
+        LiveStop::NoCamera => {
+            let what = format!(
+                "this hub has no camera {camera:?}; `clips` and `notifications` name those that have shown something"
+            );
+            return Failure::Usage(what);
+        }
         LiveStop::Privacy => "the camera is in privacy mode; `privacy off` ends that",
         LiveStop::Busy => "as many phones watch this camera as may; try again later",
         LiveStop::Covered => {
@@ -153,118 +164,14 @@ impl Words {
         Ok(self.style.live(self.place, event)?)
     }
 
+    fn change(&self, change: &Change) -> Result<(), Failure> {
+        let file = change.file.as_deref();
+        Ok(self.style.live_changed(self.place, change.size, file)?)
+    }
+
     fn age(&self, age_ms: u64) -> Result<(), Failure> {
         Ok(self.style.live_age(self.place, age_ms)?)
     }
-}
-
-/// Where the pictures go.
-struct Sink {
-    parts: SyncSender<Vec<u8>>,
-    /// Nobody takes them any more.
-    is_gone: bool,
-    /// Fragments that came.
-    fragments: u64,
-    /// A fragment was left out: what follows in its group is of no use.
-    is_behind: bool,
-    /// What a player needs first, once that is written; a session that needs the same goes on behind it.
-    started: Option<Vec<u8>>,
-    /// The same, while there was no room for it.
-    owed: Option<Vec<u8>>,
-}
-
-impl Sink {
-    fn open(options: &LiveOptions) -> Result<(Self, Option<Child>), Failure> {
-        let (parts, waiting) = sync_channel(WRITING_MAX);
-        let mut player = None;
-        match (&options.out, &options.player) {
-            (Some(path), _) => write_to(create(path)?, waiting),
-            (None, Some(program)) => {
-                let mut child = play(program)?;
-                if let Some(input) = child.stdin.take() {
-                    write_to(input, waiting);
-                }
-                player = Some(child);
-            }
-            (None, None) => write_to(io::stdout(), waiting),
-        }
-        let sink = Self {
-            parts,
-            is_gone: false,
-            fragments: 0,
-            is_behind: false,
-            started: None,
-            owed: None,
-        };
-        Ok((sink, player))
-    }
-
-    /// What a player needs first.
-    fn start(&mut self, init: &[u8]) {
-        let is_known = self.started.as_deref() == Some(init);
-        self.owed = (!is_known).then(|| init.to_vec());
-        self.is_behind = !self.put_start();
-    }
-
-    fn fragment(&mut self, bytes: &[u8], begins_group: bool) {
-        self.fragments += 1;
-        if begins_group || !self.is_behind {
-            self.is_behind = !(self.put_start() && self.put(bytes));
-        }
-    }
-
-    /// True if no fragment has to wait for it.
-    fn put_start(&mut self) -> bool {
-        let Some(init) = self.owed.take() else {
-            return true;
-        };
-        match self.put(&init) {
-            true => self.started = Some(init),
-            false => self.owed = Some(init),
-        }
-        self.owed.is_none()
-    }
-
-    fn put(&mut self, bytes: &[u8]) -> bool {
-        match self.parts.try_send(bytes.to_vec()) {
-            Ok(()) => true,
-            Err(TrySendError::Full(_)) => false,
-            Err(TrySendError::Disconnected(_)) => {
-                self.is_gone = true;
-                false
-            }
-        }
-    }
-}
-
-/// Writes whatever comes, until that ends or nobody takes it.
-fn write_to(mut out: impl Write + Send + 'static, parts: Receiver<Vec<u8>>) {
-    let _writer = tokio::task::spawn_blocking(move || {
-        for part in parts {
-            if out.write_all(&part).and_then(|()| out.flush()).is_err() {
-                return;
-            }
-        }
-    });
-}
-
-fn create(path: &Path) -> Result<File, Failure> {
-    File::create(path).map_err(|error| {
-        Failure::App(AppError::Target {
-            path: path.display().to_string(),
-            reason: error.to_string(),
-        })
-    })
-}
-
-/// A program with its arguments, divided at spaces.
-fn play(program: &str) -> Result<Child, Failure> {
-    let mut words = program.split_whitespace();
-    let Some(name) = words.next() else {
-        return Err(Failure::Usage("no player is named".into()));
-    };
-    let started = Command::new(name).args(words).stdin(Stdio::piped()).spawn();
-    started.map_err(|error| Failure::Usage(format!("{name} cannot be started: {error}")))
 }
 
 #[cfg(test)]
@@ -272,41 +179,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_takes_them_too_slowly_loses_the_rest_of_a_group() {
-        let (parts, waiting) = sync_channel(2);
-        let mut sink = Sink {
-            parts,
-            is_gone: false,
-            fragments: 0,
-            is_behind: false,
-            started: None,
-            owed: None,
-        };
-        sink.start(b"init");
-        sink.fragment(b"a", true);
-        sink.fragment(b"lost", false);
-        assert_eq!(waiting.recv().unwrap(), b"init");
-        sink.fragment(b"of no use", false);
-        sink.fragment(b"b", true);
-        assert_eq!(waiting.recv().unwrap(), b"a");
-        assert_eq!(waiting.recv().unwrap(), b"b");
-        // Another session of the same camera goes on in the same file.
-        sink.start(b"init");
-        sink.fragment(b"c", true);
-        assert_eq!(waiting.recv().unwrap(), b"c");
-        // What a player needs is not lost for want of room.
-        sink.fragment(b"d", false);
-        sink.fragment(b"e", false);
-        sink.start(b"another");
-        sink.fragment(b"of no use", true);
-        assert_eq!(waiting.recv().unwrap(), b"d");
-        assert_eq!(waiting.recv().unwrap(), b"e");
-        sink.fragment(b"f", true);
-        assert_eq!(waiting.recv().unwrap(), b"another");
-        assert_eq!(waiting.recv().unwrap(), b"f");
-        assert!(!sink.is_gone);
-        drop(waiting);
-        sink.fragment(b"c", true);
-        assert!(sink.is_gone);
+    fn a_camera_that_is_not_there_is_wrong_use_and_is_named() {
+        let refused = refusal(LiveStop::NoCamera, "dor");
+        assert_eq!(refused.code(), 2);
+        assert!(refused.to_string().contains("\"dor\""), "{refused}");
+        assert_eq!(refusal(LiveStop::NoCamera, "").code(), 2);
+        assert_eq!(refusal(LiveStop::Busy, "door").code(), 5);
     }
 }

@@ -12,7 +12,9 @@ mod names;
 mod orders;
 mod output;
 mod run;
+mod usage;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -23,7 +25,13 @@ const WRITER_WAIT: Duration = Duration::from_secs(1);
 
 /// One clear line, then the documented code.
 fn main() -> ExitCode {
-    let arguments = args::Arguments::parse();
+    let arguments = match args::Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+            return usage::refuse(&error, &words);
+        }
+    };
     run::log_to_stderr();
     run::keep_to_ourselves();
     let runtime = match tokio::runtime::Builder::new_current_thread()

@@ -85,6 +85,27 @@ fn a_failure_is_one_object_for_scripts() {
     }
 }
 
+/// A command line that cannot be read is a failure like any other.
+#[test]
+fn wrong_use_is_one_object_for_scripts() {
+    let place = Place::new();
+    let dir = place.path().join("app");
+    let output = run(&place, &["status", "--bogus"], &dir);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.stdout, b"");
+    let output = run(&place, &["status", "--bogus", "--json"], &dir);
+    refused(&output, 2, "--bogus");
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(said.lines().count(), 1, "{said}");
+    for part in ["\"event\":\"error\"", "\"exit_code\":2", "--bogus"] {
+        assert!(said.contains(part), "{said}");
+    }
+    // Beside the pictures, where they would have come.
+    let output = run(&place, &["live", "--bogus", "--json"], &dir);
+    refused(&output, 2, "{\"event\":\"error\"");
+    assert_eq!(output.stdout, b"");
+}
+
 #[test]
 fn beside_pictures_on_stdout_a_failure_is_one_line_on_stderr() {
     let place = Place::new();

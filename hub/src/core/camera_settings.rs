@@ -109,8 +109,11 @@ fn refuses_name(
 }
 
 impl Core {
-    /// What the configuration says of each camera. Before this is called there is none to be set.
+    /// What the configuration says of each camera. Before this is called there is none to be set. What is watched live of
+    /// one that is none of them shows nothing from now on, and ends with the next tick.
     pub fn set_detections(&mut self, detections: Detections) {
+        let names = detections.keys().cloned().collect();
+        self.lives.keep_cameras(names);
         self.detections = detections;
     }
 

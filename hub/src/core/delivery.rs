@@ -21,7 +21,7 @@ use wire::ids::{Digest, Seq};
 
 use super::{
     COMMAND_BYTES, ClipFacts, Core, CoreError, EPOCH_BYTES, LineState, Notice, PROVEN,
-    SMALL_GROUP_BYTES, command, is_about_one_line, live, pace,
+    SMALL_GROUP_BYTES, command, is_about_one_line, live, names, pace,
 };
 use command::Allowed;
 
@@ -246,7 +246,10 @@ impl Core {
                     match (said.live, self.lines.get_mut(&line)) {
                         (Some(Live::Watch(wish)), Some(state)) => {
                             costs_epoch = true;
-                            match self.lives.grant(state, &mut txn, &wish, is_covered)? {
+                            let (docs, known) = (&self.wishes.cameras, &self.detections);
+                            let camera = names::configured(&wish.camera, docs, known);
+                            let lives = &self.lives;
+                            match lives.grant(state, &mut txn, &wish, camera, is_covered)? {
                                 live::Granted::Begun => watches = Some(wish.camera),
                                 live::Granted::Refused => over = Some(None),
                             }

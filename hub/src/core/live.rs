@@ -83,6 +83,9 @@ struct Session {
 #[derive(Default)]
 pub(super) struct Lives {
     sessions: BTreeMap<Line, Session>,
+    /// The cameras that there are, by their names in the configuration; none before the core was told. Then it refuses
+    /// nobody for want of one.
+    cameras: Option<BTreeSet<String>>,
     /// The connection to the relay is lost: whoever leaves now, nobody hears.
     is_cut: bool,
 }
@@ -153,6 +156,22 @@ impl Lives {
         }
     }
 
+    /// These cameras are there from now on. A session of any other shows nothing more, and is to end.
+    pub(super) fn keep_cameras(&mut self, cameras: BTreeSet<String>) {
+        for session in self.sessions.values_mut() {
+            if !is_among(&cameras, &session.camera) {
+                session.owed.get_or_insert(LiveEnd::NoCamera);
+            }
+        }
+        self.cameras = Some(cameras);
+    }
+
+    /// Whether there is a camera of this name in the configuration, as far as that is known.
+    fn has(&self, camera: &str) -> bool {
+        let cameras = self.cameras.as_ref();
+        cameras.is_none_or(|cameras| is_among(cameras, camera))
+    }
+
     /// Whether there is a connection to the relay.
     pub(super) fn link(&mut self, is_attached: bool) {
         self.is_cut = !is_attached;
@@ -202,6 +221,14 @@ impl Lives {
     }
 }
 
+/// Whether a camera is one of these; whoever names none means the first.
+fn is_among(cameras: &BTreeSet<String>, camera: &str) -> bool {
+    match camera {
+        "" => !cameras.is_empty(),
+        name => cameras.contains(name),
+    }
+}
+
 /// What a wish comes to.
 pub(super) enum Granted {
     /// A session is staged.
@@ -211,18 +238,22 @@ pub(super) enum Granted {
 }
 
 impl Lives {
-    /// Answers a wish in this transaction. `is_covered`: this hub sends at a constant rate.
+    /// Answers a wish in this transaction. `camera`: the name in the configuration of the camera that it names.
+    /// `is_covered`: this hub sends at a constant rate.
     pub(super) fn grant(
         &self,
         state: &mut LineState,
         txn: &mut Txn<'_>,
         wish: &LiveWish,
+        camera: &str,
         is_covered: bool,
     ) -> Result<Granted, JournalError> {
         let why = if txn.settings()?.settings.privacy {
             Some(LiveEnd::Privacy)
         } else if is_covered {
             Some(LiveEnd::Covered)
+        } else if !self.has(camera) {
+            Some(LiveEnd::NoCamera)
         } else if self.others(state.session.line()) >= LIVE_VIEWERS_MAX {
             Some(LiveEnd::Busy)
         } else {

@@ -85,6 +85,8 @@ pub enum LiveEnd {
     /// The hub sends at a constant rate, which live pictures are not part of: they would show that something is
     /// watched, and how much moves.
     Covered,
+    /// No camera of the hub has that name, or none has it any more.
+    NoCamera,
 }
 
 /// A piece of a live picture. Sealed by MLS in its session's epoch, and not stored anywhere.
@@ -205,6 +207,26 @@ mod tests {
         start.init.push(0);
         assert!(!start.is_sound());
         assert_eq!(decode::<LiveFrame<'_>>(&encode(&long).unwrap()), None);
+    }
+
+    /// One end may know fewer of them than the other: what is known keeps its number, and what is not is no message.
+    #[test]
+    fn ends_keep_their_numbers() {
+        let table = [
+            LiveEnd::Enough,
+            LiveEnd::Limit,
+            LiveEnd::Unwatched,
+            LiveEnd::Privacy,
+            LiveEnd::Busy,
+            LiveEnd::Covered,
+            LiveEnd::NoCamera,
+        ];
+        for (number, end) in (0..).zip(table) {
+            // Behind the version.
+            assert_eq!(encode(&end), Some(vec![1, number]));
+        }
+        let unknown = [1, u8::try_from(table.len()).unwrap()];
+        assert_eq!(decode::<LiveEnd>(&unknown), None);
     }
 
     /// A hub reads an app's acks in this channel as in every other.

@@ -3,6 +3,7 @@
 //! This room must never print a byte of a picture.
 
 use std::io;
+use std::path::Path;
 
 use app_core::LiveEvent;
 use serde_json::{Value, json};
@@ -16,6 +17,22 @@ impl Style {
             (Self::Json, None) => Ok(()),
             (_, json) => self.line_to(place, || json.unwrap_or(Value::Null), || live_text(event)),
         }
+    }
+
+    /// The camera's stream has become another film: of pictures of this size, if it is known, in this file, if that is
+    /// another one.
+    pub(crate) fn live_changed(
+        self,
+        place: Place,
+        size: Option<(u16, u16)>,
+        file: Option<&Path>,
+    ) -> io::Result<()> {
+        let file = file.map(|file| file.display().to_string());
+        self.line_to(
+            place,
+            || changed_json(size, file.as_deref()),
+            || Some(changed_text(size, file.as_deref())),
+        )
     }
 
     /// How old the pictures are, when that has become much, or little again.
@@ -65,4 +82,40 @@ fn live_text(event: &LiveEvent) -> Option<String> {
         LiveEvent::Ended(why) => format!("live: ended ({})", why.as_str()),
         _ => return None,
     })
+}
+
+fn changed_json(size: Option<(u16, u16)>, file: Option<&str>) -> Value {
+    let (width, height) = size.unzip();
+    json!({"event": "live_changed", "width": width, "height": height, "file": file})
+}
+
+fn changed_text(size: Option<(u16, u16)>, file: Option<&str>) -> String {
+    let to = size.map_or_else(String::new, |(width, height)| {
+        format!(", to {width}x{height}")
+    });
+    match file {
+        Some(file) => format!("live: the camera's picture has changed{to}: it goes on in {file}"),
+        None => format!(
+            "live: the camera's picture has changed{to}: players that read one beginning only are to be started anew"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_told_with_its_size_and_its_file_as_far_as_there_are_any() {
+        let size = Some((1920, 1080));
+        let said = changed_json(size, Some("door.2.mp4"));
+        let want =
+            json!({"event": "live_changed", "width": 1920, "height": 1080, "file": "door.2.mp4"});
+        assert_eq!(said, want);
+        let said = changed_text(size, Some("door.2.mp4"));
+        assert!(said.contains("1920x1080") && said.ends_with("door.2.mp4"));
+        let said = changed_text(None, None);
+        assert!(said.contains("changed: players"), "{said}");
+        assert!(changed_json(None, None)["width"].is_null());
+    }
 }

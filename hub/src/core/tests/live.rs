@@ -310,6 +310,57 @@ fn at_a_constant_rate_nothing_is_shown_live() {
     assert!(ends(&mut world).is_empty(), "nothing has begun");
 }
 
+/// Cameras of these names, of which nothing is detected.
+fn cameras(names: &[&str]) -> Detections {
+    let camera = |name: &&str| ((*name).to_owned(), None);
+    names.iter().map(camera).collect()
+}
+
+/// A name that was mistyped takes no viewer's place, and says so instead of showing nothing for ever.
+#[test]
+fn a_camera_that_is_not_there_cannot_be_watched() {
+    for (there, wished) in [(&["door", "gate"][..], "dor"), (&[][..], "")] {
+        let mut world = World::paired();
+        world.core.set_detections(cameras(there));
+        let mut viewer = first(&world);
+        let (core, phone) = world.ends();
+        viewer.wish_for(wished, phone, 1);
+        assert_eq!(phone.send(core, viewer.line, NOW_MS), [Verdict::Taken]);
+        assert!(core.live_board().is_empty(), "{wished:?}");
+        assert!(core.status().unwrap().lives.is_empty());
+        assert_eq!(viewer.told(core, phone), Some(LiveEnd::NoCamera));
+        assert!(ends(&mut world).is_empty(), "nothing has begun");
+    }
+    // Whoever names none means the first.
+    let mut world = World::paired();
+    world.core.set_detections(cameras(&["door"]));
+    let mut viewer = first(&world);
+    let (core, phone) = world.ends();
+    viewer.wish_for("", phone, 1);
+    assert_eq!(phone.send(core, viewer.line, NOW_MS), [Verdict::Taken]);
+    assert!(core.live_board().contains_key(&viewer.line));
+}
+
+/// The configuration was read again, and does not have it any more.
+#[test]
+fn a_session_ends_with_its_camera() {
+    let mut world = World::paired();
+    world.core.set_detections(cameras(&["door", "gate"]));
+    let mut viewer = first(&world);
+    let (core, phone) = world.ends();
+    let session = viewer.watches(core, phone, 1);
+    core.set_detections(cameras(&["door"]));
+    assert!(core.live_board().contains_key(&viewer.line));
+    core.set_detections(cameras(&["gate"]));
+    assert!(core.live_board().is_empty());
+    assert_eq!(seal(core, viewer.line, session, b"late"), None);
+    core.handle_elapsed(Duration::from_secs(5), NOW_MS).unwrap();
+    core.commit(NOW_MS).unwrap();
+    assert_eq!(viewer.told(core, phone), Some(LiveEnd::NoCamera));
+    assert!(core.status().unwrap().lives.is_empty());
+    assert_eq!(ends(&mut world), [Some(LiveEnd::NoCamera)]);
+}
+
 #[test]
 fn what_nobody_watches_ends() {
     let mut world = World::paired();
