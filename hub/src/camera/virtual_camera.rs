@@ -191,13 +191,17 @@ impl<C: Clock> VirtualSource<C> {
     /// Draws and encodes one picture.
     fn draw(&mut self) -> Result<(), CameraError> {
         let (now, unix_ms) = (self.clock.now(), self.clock.unix_ms());
-        let passed = now.saturating_sub(self.origin);
-        // The next one after now: what is late is left out.
+        // The last one that was due by now: what is later than a period is left out.
         let period = self.config.period();
         let late = now.saturating_sub(self.next_at).as_nanos() / period.as_nanos().max(1);
-        let periods = u32::try_from(late).unwrap_or(u32::MAX - 1) + 1;
-        self.next_at = self.next_at.saturating_add(period.saturating_mul(periods));
-        let scene = Scene::of_cycle(self.config.cycle, passed, unix_ms);
+        let periods = u32::try_from(late).unwrap_or(u32::MAX);
+        let due = self.next_at.saturating_add(period.saturating_mul(periods));
+        self.next_at = due.saturating_add(period);
+        let shown = now.saturating_sub(self.origin);
+        let scene = Scene::of_cycle(self.config.cycle, shown, unix_ms);
+        // Its time in the film is when it was due, as with a camera whose sensor keeps the beat: were it when a busy machine came
+        // to draw it, two could be nearer than a screen can show them.
+        let passed = due.saturating_sub(self.origin);
         let picture = self.encoder.encode(&scene, passed)?;
         let dts = media_ticks(passed, TIMESCALE);
         let items = self.parameters.handle_picture(picture, dts, unix_ms);
@@ -293,6 +297,35 @@ mod tests {
         assert_eq!(keys, [0, 5, 10, 15, 20]);
         // 24 steps of 200 ms, in ticks of 1/90,000 s.
         assert_eq!(last, Some(24 * 18_000));
+    }
+
+    /// A machine that is busy draws it later, and another time leaves some out.
+    #[tokio::test]
+    async fn a_picture_that_is_drawn_late_has_the_time_when_it_was_due() {
+        let config = VirtualConfig {
+            width: 320,
+            height: 240,
+            pictures_per_second: 10,
+            ..VirtualConfig::default()
+        };
+        let clock = Jumping::default();
+        let mut source = VirtualSource::open(config, clock.clone()).unwrap();
+        let (mut due, mut captured) = (Vec::new(), Vec::new());
+        for late_ms in [0, 0, 90, 0, 250, 0] {
+            *clock.0.lock().unwrap() = source.next_at + Duration::from_millis(late_ms);
+            let unit = loop {
+                match source.next_item().await {
+                    Ok(Some(SourceItem::Video(unit))) => break unit,
+                    Ok(Some(SourceItem::Format(_))) => {}
+                    _ => panic!("pictures follow"),
+                }
+            };
+            // Ticks of 1/90,000 s.
+            due.push(unit.dts / 90);
+            captured.push(unit.captured_unix_ms - 1_700_000_000_000);
+        }
+        assert_eq!(due, [0, 100, 200, 300, 600, 700]);
+        assert_eq!(captured, [0, 100, 290, 300, 650, 700]);
     }
 
     #[test]
