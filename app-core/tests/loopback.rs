@@ -1,4 +1,5 @@
-//! The public interface against a real relay and a hub without a camera, over loopback.
+//! The public interface against a real relay and a hub without a camera, over loopback. What app and relay wrote is
+//! searched for secrets at the end of each test.
 
 mod support;
 
@@ -10,11 +11,19 @@ use app_core::{
     App, AppError, AppOptions, ClipState, Creation, ErrorKind, Event, Events, HUB_WAIT_MS,
     HubStatus, Lan, Nearby, OpenedBy, Pairing, Standing, SyncMode,
 };
+use crashtest_canary::Place;
 use support::{After, HUB_VERSION, Hub, Relay, Says, within};
 use wire::frame::Revocation;
 
 async fn open(dir: &std::path::Path) -> App {
     App::open(dir, AppOptions::default()).await.unwrap()
+}
+
+/// Where an app of this process keeps what it has; it is searched when the app is gone.
+fn place() -> Place {
+    let place = Place::new();
+    place.runs_here();
+    place
 }
 
 fn media(events: &mut Events) -> Vec<u64> {
@@ -33,7 +42,7 @@ fn media(events: &mut Events) -> Vec<u64> {
 async fn pair_sync_export_ack() {
     let relay = Relay::start().await;
     let mut hub = Hub::join(&relay).await;
-    let place = tempfile::tempdir().unwrap();
+    let place = place();
     let dir = place.path().join("app");
     let app = open(&dir).await;
     assert_eq!(
@@ -42,6 +51,7 @@ async fn pair_sync_export_ack() {
     );
 
     let code = hub.offer(&relay).await;
+    place.seek("a pairing code", code.as_bytes());
     for wrong in [
         "",
         "SECLUSO1:",
@@ -95,13 +105,14 @@ async fn pair_sync_export_ack() {
     assert!(media(&mut events).is_empty());
     assert_eq!(app.status().await.unwrap().hubs[0].epoch, hub.epoch());
     within(app.check_relays()).await.unwrap();
+    relay.stop().await;
 }
 
 #[tokio::test]
 async fn an_event_is_told_and_shown_before_its_clip_and_goes_with_it() {
     let relay = Relay::start().await;
     let mut hub = Hub::join(&relay).await;
-    let place = tempfile::tempdir().unwrap();
+    let place = place();
     let app = open(&place.path().join("app")).await;
     hub.pair(&relay, &app).await;
     let mut events = app.observe();
@@ -139,13 +150,14 @@ async fn an_event_is_told_and_shown_before_its_clip_and_goes_with_it() {
     assert!(app.notifications().await.unwrap().is_empty());
     let gone = app.export(shown.thumbnail, &target, |_, _| {}).await;
     assert_eq!(gone, Err(AppError::NoSuchClip(shown.thumbnail)));
+    relay.stop().await;
 }
 
 #[tokio::test]
 async fn a_relay_that_lost_its_disk_loses_no_video() {
     let mut relay = Relay::start().await;
     let mut hub = Hub::join(&relay).await;
-    let place = tempfile::tempdir().unwrap();
+    let place = place();
     let app = open(&place.path().join("app")).await;
     hub.pair(&relay, &app).await;
     let first = hub.record(&[b"first"]);
@@ -164,6 +176,7 @@ async fn a_relay_that_lost_its_disk_loses_no_video() {
     let ids: Vec<_> = clips.iter().map(|clip| clip.clip.to_string()).collect();
     assert_eq!(ids, [first.to_hex(), second.to_hex()]);
     assert!(clips.iter().all(|clip| clip.state == ClipState::Complete));
+    relay.stop().await;
 }
 
 /// By the secret that is printed on it the hub is asked under a name that nobody knows; then the phone pairs as
@@ -172,9 +185,10 @@ async fn a_relay_that_lost_its_disk_loses_no_video() {
 async fn a_phone_asks_under_no_name_of_its_own_and_pairs_where_it_was_answered() {
     let relay = Relay::start().await;
     let mut hub = Hub::join(&relay).await;
-    let place = tempfile::tempdir().unwrap();
+    let place = place();
     let app = open(&place.path().join("app")).await;
     let (secret, address) = hub.offer_elsewhere(&relay).await;
+    place.seek("a device's secret", secret.as_bytes());
     let talks = async {
         let asked_as = hub.answer_ask().await;
         (asked_as, hub.answer_pairing().await)
@@ -185,6 +199,7 @@ async fn a_phone_asks_under_no_name_of_its_own_and_pairs_where_it_was_answered()
     );
     assert_eq!(paired.unwrap().news, Pairing::New);
     assert_ne!(asked_as, paired_as);
+    relay.stop().await;
 }
 
 /// By real multicast, on loopback: where the code names no place at which anybody answers, and where there is no code but
@@ -206,7 +221,7 @@ async fn a_hub_that_says_that_it_pairs_is_found_without_an_address() {
     let relay = Relay::start().await;
     for is_printed in [false, true] {
         let mut hub = Hub::join(&relay).await;
-        let place = tempfile::tempdir().unwrap();
+        let place = place();
         let options = AppOptions {
             nearby: Nearby::At(lan),
             ..AppOptions::default()
@@ -229,13 +244,14 @@ async fn a_hub_that_says_that_it_pairs_is_found_without_an_address() {
         let (paired, _as) = within(pairing_lan::announce_while(lan, said, both)).await;
         assert_eq!(paired.unwrap().news, Pairing::New, "{is_printed}");
     }
+    relay.stop().await;
 }
 
 #[tokio::test]
 async fn a_phone_that_was_removed_is_told_so_and_pairs_again_by_a_new_code() {
     let relay = Relay::start().await;
     let mut hub = Hub::join(&relay).await;
-    let place = tempfile::tempdir().unwrap();
+    let place = place();
     let app = open(&place.path().join("app")).await;
     hub.pair(&relay, &app).await;
     hub.remove_phone(&relay, Revocation::Done).await;
@@ -270,7 +286,7 @@ async fn a_hub_that_removes_its_phone_does_not_shut_it_out_of_another_hubs_mailb
     let relay = Relay::start().await;
     let mut first = Hub::join(&relay).await;
     let mut second = Hub::join(&relay).await;
-    let place = tempfile::tempdir().unwrap();
+    let place = place();
     let app = open(&place.path().join("app")).await;
     first.pair(&relay, &app).await;
     second.pair(&relay, &app).await;
@@ -298,7 +314,7 @@ async fn a_pairing_goes_on_when_the_hub_is_killed_in_the_middle_and_started_agai
     let relay = Relay::start().await;
     for killed_after in [After::Request, After::Confirm] {
         let mut hub = Hub::join(&relay).await;
-        let place = tempfile::tempdir().unwrap();
+        let place = place();
         let app = open(&place.path().join("app")).await;
         let code = hub.offer(&relay).await;
         let hub_side = async {
@@ -315,13 +331,14 @@ async fn a_pairing_goes_on_when_the_hub_is_killed_in_the_middle_and_started_agai
         let took = done.duration_since(killed);
         assert!(took < Duration::from_secs(3), "{killed_after:?}: {took:?}");
     }
+    relay.stop().await;
 }
 
 #[tokio::test]
 async fn every_kind_of_wrong_code_is_one_error_and_leaves_nothing_behind() {
     let relay = Relay::start().await;
     let mut hub = Hub::join(&relay).await;
-    let place = tempfile::tempdir().unwrap();
+    let place = place();
     let app = open(&place.path().join("app")).await;
     let good = hub.offer(&relay).await;
     let mut errors = Vec::new();
@@ -340,13 +357,14 @@ async fn every_kind_of_wrong_code_is_one_error_and_leaves_nothing_behind() {
     drop(app);
     let kept = support::offers_in(&place.path().join("app"));
     assert_eq!(kept, 0, "keys of refused offers are on the phone");
+    relay.stop().await;
 }
 
 #[tokio::test]
 async fn a_sync_that_follows_may_be_dropped_anywhere_and_survives_the_relay() {
     let mut relay = Relay::start().await;
     let mut hub = Hub::join(&relay).await;
-    let place = tempfile::tempdir().unwrap();
+    let place = place();
     let app = open(&place.path().join("app")).await;
     hub.pair(&relay, &app).await;
     let mut events = app.observe();
@@ -398,13 +416,14 @@ async fn a_sync_that_follows_may_be_dropped_anywhere_and_survives_the_relay() {
     let _aborted = following.await;
     // The key of the network lock is free again.
     within(app.sync(SyncMode::Once)).await.unwrap();
+    relay.stop().await;
 }
 
 #[tokio::test]
 async fn an_older_copy_of_the_directory_sends_nothing() {
     let mut relay = Relay::start().await;
     let mut hub = Hub::join(&relay).await;
-    let place = tempfile::tempdir().unwrap();
+    let place = place();
     let (dir, copy) = (place.path().join("app"), place.path().join("copy"));
     let app = open(&dir).await;
     hub.pair(&relay, &app).await;
@@ -438,6 +457,7 @@ async fn an_older_copy_of_the_directory_sends_nothing() {
     let app = open(&dir).await;
     within(app.sync(SyncMode::Once)).await.unwrap();
     assert_eq!(app.status().await.unwrap().hubs[0].standing, Standing::Good);
+    relay.stop().await;
 }
 
 /// The relay has lost its disk and knows nothing of it: the hub's own word is enough (scenario 21).
@@ -445,7 +465,7 @@ async fn an_older_copy_of_the_directory_sends_nothing() {
 async fn an_older_copy_is_told_by_the_hub_and_knows_it_for_good() {
     let mut relay = Relay::start().await;
     let mut hub = Hub::join(&relay).await;
-    let place = tempfile::tempdir().unwrap();
+    let place = place();
     let (dir, copy) = (place.path().join("app"), place.path().join("copy"));
     let app = open(&dir).await;
     hub.pair(&relay, &app).await;
@@ -489,13 +509,14 @@ async fn an_older_copy_is_told_by_the_hub_and_knows_it_for_good() {
     assert_eq!(app.status().await.unwrap().hubs[0].standing, Standing::Good);
     hub.take_acks(&relay).await;
     assert_eq!(hub.unacked(), 0);
+    relay.stop().await;
 }
 
 #[tokio::test]
 async fn network_trouble_is_one_clear_error() {
     let relay = Relay::start().await;
     let mut hub = Hub::join(&relay).await;
-    let place = tempfile::tempdir().unwrap();
+    let place = place();
     let dir = place.path().join("app");
     let app = open(&dir).await;
     hub.pair(&relay, &app).await;
@@ -545,7 +566,7 @@ async fn hub_of(app: &App) -> HubStatus {
 async fn a_sync_that_ends_stays_for_the_hubs_word_on_its_heartbeat() {
     let relay = Relay::start().await;
     let mut hub = Hub::join(&relay).await;
-    let place = tempfile::tempdir().unwrap();
+    let place = place();
     let dir = place.path().join("app");
     let app = open(&dir).await;
     hub.pair(&relay, &app).await;
@@ -585,13 +606,14 @@ async fn a_sync_that_ends_stays_for_the_hubs_word_on_its_heartbeat() {
     // The acks of those Commits are at the relay.
     hub.take_acks(&relay).await;
     assert_eq!(hub.unacked(), 0);
+    relay.stop().await;
 }
 
 #[tokio::test]
 async fn a_sync_whose_hub_is_away_ends_soon_and_says_when_to_look_for_the_answer() {
     let relay = Relay::start().await;
     let mut hub = Hub::join(&relay).await;
-    let place = tempfile::tempdir().unwrap();
+    let place = place();
     let app = open(&place.path().join("app")).await;
     hub.pair(&relay, &app).await;
     let wait = Duration::from_millis(HUB_WAIT_MS);
@@ -621,6 +643,7 @@ async fn a_sync_whose_hub_is_away_ends_soon_and_says_when_to_look_for_the_answer
             .iter()
             .all(|keys| keys.healed_unix_ms.is_some())
     );
+    relay.stop().await;
 }
 
 /// Who watches hears of it without asking, once, and again when the camera answers.
@@ -628,7 +651,7 @@ async fn a_sync_whose_hub_is_away_ends_soon_and_says_when_to_look_for_the_answer
 async fn watchers_are_told_that_a_camera_looks_offline_and_that_it_is_back() {
     let relay = Relay::start().await;
     let mut hub = Hub::join(&relay).await;
-    let place = tempfile::tempdir().unwrap();
+    let place = place();
     let options = AppOptions {
         offline_after: Duration::from_secs(1),
         ..AppOptions::default()
@@ -672,13 +695,14 @@ async fn watchers_are_told_that_a_camera_looks_offline_and_that_it_is_back() {
     );
     following.abort();
     let _aborted = following.await;
+    relay.stop().await;
 }
 
 #[tokio::test]
 async fn a_sync_that_follows_says_its_heartbeat_once_all_lines_are_level() {
     let relay = Relay::start().await;
     let mut hub = Hub::join(&relay).await;
-    let place = tempfile::tempdir().unwrap();
+    let place = place();
     let app = open(&place.path().join("app")).await;
     hub.pair(&relay, &app).await;
     let mut events = app.observe();
@@ -707,4 +731,5 @@ async fn a_sync_that_follows_says_its_heartbeat_once_all_lines_are_level() {
     );
     following.abort();
     let _aborted = following.await;
+    relay.stop().await;
 }

@@ -507,6 +507,12 @@ fn every_test_that_starts_programs_ends_with_the_search() -> Outcome<()> {
         let seen = searched(&programs, &begins, &["Place::new(", "Place::with("]);
         assert!(seen >= at_least, "only {seen} in {tests} start a program");
     }
+    // An app and a relay in the test's own process, each in a place of its own.
+    let programs = test_programs(&own.join("../app-core/tests"))?;
+    for ends in ["Place::new(", "relay.stop()"] {
+        let seen = searched(&programs, &["Relay::start("], &[ends]);
+        assert!(seen >= 16, "only {seen} start a relay");
+    }
     // The reader is not blind.
     let text = "#[test]\nfn one() {\n    System::new(setup);\n    other();\n}\n\nfn other() {\n    x.finish()\n}\n";
     let program = functions(text);

@@ -22,7 +22,7 @@ impl Core {
     /// whoever dies on the way can ask again; of a picture by its own id, with the others of its event and the
     /// notification, and not the clip. The keys of their groups rotate with them, because an epoch
     /// that is still open could derive what was in it again (scenario 28). What of the event comes later is not
-    /// taken ([`Txn::event_is_gone`]).
+    /// taken ([`Txn::event_is_gone`]), unless more deletions than a line remembers lie between ([`journal::GONE_KEPT`]).
     ///
     /// # Errors
     /// [`JournalError::NoSuchClip`], or our own storage.

@@ -1,4 +1,5 @@
-//! A relay in this process, and a hub that has a journal and a network but no camera.
+//! A relay in this process, and a hub that has a journal and a network but no camera. What the relay wrote is searched
+//! when it is stopped.
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use app_core::App;
 use bytes::Bytes;
+use crashtest_canary::Place;
 use journal::ids::{Channel, ClipId, Line};
 use journal::message::{
     self, AppConfigMessage, AppMessage, EventNotice, HeartbeatAnswer, HubReport, NoticeKind,
@@ -46,7 +48,7 @@ fn unix_s() -> u64 {
 }
 
 pub(crate) struct Relay {
-    dir: tempfile::TempDir,
+    place: Place,
     seed: [u8; 32],
     server: Option<Server>,
     pub(crate) address: relay_client::RelayAddress,
@@ -54,12 +56,13 @@ pub(crate) struct Relay {
 
 impl Relay {
     pub(crate) async fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let seed = relay::server::random_bytes();
-        let server = Self::serve(dir.path(), seed, "127.0.0.1:0".parse().unwrap()).await;
+        let place = Place::new();
+        let seed: [u8; 32] = relay::server::random_bytes();
+        place.seek("the relay's key", &seed);
+        let server = Self::serve(place.path(), seed, "127.0.0.1:0".parse().unwrap()).await;
         let address = server.address();
         Self {
-            dir,
+            place,
             seed,
             server: Some(server),
             address,
@@ -90,12 +93,14 @@ impl Relay {
         let server = self.server.take().unwrap();
         let bound = server.bound();
         server.shutdown().await;
-        std::fs::remove_dir_all(self.dir.path().join("data")).unwrap();
-        self.server = Some(Self::serve(self.dir.path(), self.seed, bound).await);
+        std::fs::remove_dir_all(self.place.path().join("data")).unwrap();
+        self.server = Some(Self::serve(self.place.path(), self.seed, bound).await);
     }
 
+    /// Every test ends with it: only what nobody writes to any more can be searched.
     pub(crate) async fn stop(self) {
         self.server.unwrap().shutdown().await;
+        self.place.runs_here();
     }
 }
 
@@ -114,6 +119,7 @@ impl Hub {
         let operator = Identity::from_seed(relay.seed);
         let nonce = relay::server::random_bytes();
         let invitation = admission::issue_invitation(&operator, nonce, Class::Hub, 600, unix_s());
+        relay.place.seek("an invitation", &invitation.to_bytes());
         let admission = Admission::Invitation(invitation);
         let connected =
             relay_client::connect(&relay.address, &identity, admission, Default::default()).await;
@@ -214,11 +220,14 @@ impl Hub {
             suite: Suite::Classic,
             ttl_s: 600,
         };
+        relay.place.seek("an invitation", &invitation.to_bytes());
         self.listener = Some(listener);
-        HubPairing::offer(&mut self.journal, terms, unix_s())
-            .unwrap()
-            .to_text()
-            .to_string()
+        let offer = HubPairing::offer(&mut self.journal, terms, unix_s()).unwrap();
+        let code = offer.to_text().to_string();
+        relay.place.seek("a pairing code", code.as_bytes());
+        let secret = self.journal.device().unwrap().secret;
+        relay.place.seek("a device's secret", &secret);
+        code
     }
 
     /// Tells one phone the code that it asks for with the device's secret. The name by which it came.

@@ -139,6 +139,12 @@ impl Place {
         printed.push((by.to_owned(), bytes.to_vec()));
     }
 
+    /// What is tried runs in the test's own process: what it leaves here is searched as a program's is. It has to be over
+    /// before this place goes.
+    pub fn runs_here(&self) {
+        self.has_run.set(true);
+    }
+
     /// Every place in which a secret stands that must not; one sentence for each.
     fn told(&self) -> io::Result<Vec<String>> {
         let root = self.path();
@@ -381,6 +387,13 @@ mod tests {
         };
         assert!(end("nothing").is_ok());
         assert!(end(PASSWORD).is_err());
+        let in_this_process = || {
+            let place = Place::new();
+            place.seek("a password", PASSWORD.as_bytes());
+            std::fs::write(place.path().join("state"), PASSWORD).unwrap();
+            place.runs_here();
+        };
+        assert!(catch_unwind(in_this_process).is_err());
         // What would be found by chance shows nothing.
         let vain = || Place::new().seek("a number", &[7; 32]);
         assert!(catch_unwind(vain).is_err());

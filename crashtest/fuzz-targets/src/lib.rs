@@ -22,6 +22,7 @@ mod offer;
 mod pair;
 mod pairing;
 mod recovery;
+mod relay_store;
 mod relay_wire;
 pub mod seeds;
 mod settings;
@@ -61,6 +62,8 @@ targets! {
         "wire::Frame::{decode, parse}, wire::FrameHeader::parse";
     relay_answers, 4096, relay_wire::relay_answers, "what a relay's frames do to sender, receiver and mailbox",
         "wire::{sender::Sender, receiver::Receiver, mailbox::Mailbox}";
+    relay_store, 4096, relay_store::relay_store, "what admitted devices ask of a relay, in frames",
+        "wire::Frame::decode, relay::store::MailboxStore";
     credential, 512, relay_wire::credential, "certificates and invitations, binary and as text",
         "wire::{Certificate, Invitation}::decode and their texts";
     address, 512, relay_wire::address, "relay addresses and the texts of ids",

@@ -36,6 +36,13 @@ pub fn of(target: &str) -> Vec<Seed> {
         "fields" => programs(&[&[7; 23]]),
         "frame" => frames(),
         "relay_answers" => relay_answers(),
+        // Two envelopes, read, acked, asked for, and a third; an invitation that is used and taken back with a mailbox; any
+        // bytes, and mailboxes given up for nobody.
+        "relay_store" => programs(&[
+            b"\0\0\0\0\x02\x01\0A\0c\x80\x02\x02\x01B\0c\x01\x01\0\0\x81\x03\x01\0\x04\x02\x80\x02\x03\x02C\0c",
+            b"\0\0\0\0\x02\x01\0A\0c\x01\x06\0\x01\x80\x07\x01\0\x01\0\x01\x06\0\x01\0\x05",
+            b"\x01\0\x01\0\x08\0\x04data\0\x07\x03\0\0",
+        ]),
         "credential" => credentials(),
         "address" => addresses(),
         // A key by itself; then a sound one: as it is, with another one beside it, and changed.

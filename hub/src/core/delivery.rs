@@ -32,8 +32,8 @@ pub enum Verdict {
     Taken,
     /// Taken before.
     Duplicate,
-    /// New keys or a command, whose Commit has to wait, for room or because there were too many of late: nothing was
-    /// taken, ask again later.
+    /// New keys or a command, whose Commit has to wait, for room or because there were too many of late; or anything, of
+    /// which there was too much of late: nothing was taken, ask again later.
     Waits,
     /// Something is missing before it: attach again from the cursor.
     Gap,
@@ -96,9 +96,17 @@ impl Core {
             );
             core.judge(taken, now_unix_ms)
         };
-        let mut verdict = take(self, Takes::Messages)?;
+        // Before anything is opened: a message that is opened and not taken costs the right to encrypt.
+        let may_come = self
+            .lines
+            .get_mut(&line)
+            .is_none_or(|state| state.messages.allows(now_unix_ms));
+        let mut verdict = match may_come {
+            true => take(self, Takes::Messages)?,
+            false => Verdict::Waits,
+        };
         // Its Commit is never half: without room for it proposal or command stays where it is.
-        if verdict == Verdict::Waits && self.may_cost_a_commit(line, now_unix_ms)? {
+        if may_come && verdict == Verdict::Waits && self.may_cost_a_commit(line, now_unix_ms)? {
             let before = self.settings(now_unix_ms)?;
             verdict = take(self, Takes::MessagesAndProposals)?;
             if let Some(state) = self.lines.get_mut(&line) {
@@ -108,6 +116,11 @@ impl Core {
                 self.announce_settings(before, now_unix_ms)?;
                 self.follow_settings(now_unix_ms)?;
             }
+        }
+        if verdict == Verdict::Taken
+            && let Some(state) = self.lines.get_mut(&line)
+        {
+            state.messages.spend();
         }
         let head = self.journal_ref()?.inbox_head(line);
         let cursor = self.judge(head, now_unix_ms)?.cursor;
@@ -222,8 +235,14 @@ impl Core {
                 {
                     if let Some(number) = said.heartbeat {
                         let last = txn.phone_heard(line.pairing)?;
-                        if last.is_none_or(|last| last.number < number) {
-                            unreadable.extend(ask_anew(&self.lines, &mut txn, line.pairing)?);
+                        let is_new = last.is_none_or(|last| last.number < number);
+                        let may_ask = |state: &mut LineState| state.asks.allows(now_unix_ms);
+                        if is_new && self.lines.get_mut(&line).is_some_and(may_ask) {
+                            let (asks, left_out) = ask_anew(&self.lines, &mut txn, line.pairing)?;
+                            unreadable.extend(left_out);
+                            if asks && let Some(state) = self.lines.get_mut(&line) {
+                                state.asks.spend();
+                            }
                         }
                         let unix_ms = now_unix_ms;
                         txn.put_phone_heard(line.pairing, PhoneHeard { number, unix_ms })?;
@@ -484,13 +503,14 @@ fn take_ack(
 
 /// What a phone has said to hold is acked: what was made behind that is what it misses, on each line. Its own uplink
 /// sends that; whether the relay still has what it took before is asked anew. Once for each heartbeat, so that one
-/// that is said again costs nothing. Lines that cannot be read are left out and come back.
+/// that is said again costs nothing, and for none that come too fast. Gives whether anything is asked; lines that cannot
+/// be read are left out and come back.
 fn ask_anew(
     lines: &BTreeMap<Line, LineState>,
     txn: &mut Txn<'_>,
     pairing: PairingId,
-) -> Result<Vec<(Line, JournalError)>, JournalError> {
-    let mut unreadable = Vec::new();
+) -> Result<(bool, Vec<(Line, JournalError)>), JournalError> {
+    let (mut asks, mut unreadable) = (false, Vec::new());
     for line in Line::all(pairing) {
         let state = lines.get(&line);
         if !state.is_some_and(|state| !state.broken && state.standing != PROVEN) {
@@ -498,18 +518,18 @@ fn ask_anew(
         }
         let head = txn.outbox_head(line);
         let asked = head.and_then(|head| match head.acked < head.last {
-            true => txn.ask_again(line),
-            false => Ok(()),
+            true => txn.ask_again(line).map(|()| true),
+            false => Ok(false),
         });
         match asked {
-            Ok(()) => {}
+            Ok(asked) => asks |= asked,
             Err(error) if line.channel != Channel::Config && is_about_one_line(&error) => {
                 unreadable.push((line, error));
             }
             Err(error) => return Err(error),
         }
     }
-    Ok(unreadable)
+    Ok((asks, unreadable))
 }
 
 /// Closes the epoch that a phone's update has opened in the config channel: with the answer to its

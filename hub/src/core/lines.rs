@@ -54,6 +54,10 @@ pub(super) struct LineState {
     pub(super) waits_at: Option<Seq>,
     /// What the phone's proposals have cost lately.
     pub(super) pace: Pace,
+    /// What it has taken of any kind lately.
+    pub(super) messages: Pace,
+    /// How often its phone's heartbeats have had the relay asked anew lately: of the config line alone.
+    pub(super) asks: Pace,
     /// A rotation of its key may be owed, for what was taken or because the opening had no room for it: the journal
     /// knows.
     pub(super) stirred: bool,
@@ -70,6 +74,8 @@ impl LineState {
             broken: false,
             waits_at: None,
             pace: Pace::of(line.channel),
+            messages: Pace::of_messages(),
+            asks: Pace::of_asks(),
             stirred: true,
         }
     }

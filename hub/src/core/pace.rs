@@ -1,8 +1,10 @@
-//! How many Commits the proposals and the commands of a phone may cost.
+//! How much a phone may cost: Commits by its proposals and commands, syncs by all that it says.
 //!
-//! Each costs a sync and an envelope that stays until the phone acks it, and in the middle of a clip a place in
+//! A Commit costs a sync and an envelope that stays until the phone acks it, and in the middle of a clip a place in
 //! the books of that clip. A phone that is no longer its owner's could ask for one after the other, so there
-//! are two bounds for each line: how many wait for an ack, and how many in a time. This room knows no clock.
+//! are two bounds for each line: how many wait for an ack, and how many in a time. Any other message costs a sync of the
+//! log and a rotation, so it has a bound of the same kind, far above what an honest phone says: who is over it is slowed
+//! down and never refused. This room knows no clock.
 
 use std::time::Duration;
 
@@ -22,6 +24,13 @@ pub(super) const REFILL_MS: u64 = 30_000;
 /// The same for wishes to watch live, each of which is one too: whoever looks at a camera and at the next one is not
 /// to wait. What is not acked is bounded as ever ([`UNACKED_MAX`]).
 pub(super) const LIVE_REFILL_MS: u64 = 5_000;
+/// Messages of any kind that a line takes at once. A phone that was away for weeks may bring hundreds of acks, one for
+/// each beginning and each end of a clip.
+pub(super) const MESSAGES_BURST: u64 = 512;
+/// One more is taken after so long, in milliseconds. While media flows an honest phone acks a line once in a second.
+pub(super) const MESSAGES_REFILL_MS: u64 = 500;
+/// How often a phone's heartbeats may have the relay asked anew at once: each time every line attaches again.
+pub(super) const ASKS_BURST: u64 = 4;
 /// Proposals and commands that may come at once after a start: no more than are refilled between two restarts
 /// that a phone can ask for ([`RESTART_AFTER`]).
 const AFTER_START: u64 = 12;
@@ -33,6 +42,11 @@ const _: () = assert!(
     AFTER_START * REFILL_MS <= 1_000 * RESTART_AFTER.as_secs(),
     "a restart gives a phone no more Commits than waiting does"
 );
+const _: () = assert!(
+    MESSAGES_BURST * MESSAGES_REFILL_MS <= 1_000 * RESTART_AFTER.as_secs()
+        && ASKS_BURST * REFILL_MS <= 1_000 * RESTART_AFTER.as_secs(),
+    "nor more of anything else"
+);
 
 /// For what the next Commit may use room, if so many are not acked; `None` if it has to wait for an ack.
 pub(super) fn priority(unacked: u64) -> Option<Priority> {
@@ -43,24 +57,41 @@ pub(super) fn priority(unacked: u64) -> Option<Priority> {
     }
 }
 
-/// Proposals and commands that a line has taken lately.
+/// What a line has taken lately, of one kind.
 pub(super) struct Pace {
+    burst: u64,
     refill_ms: u64,
     spent: u64,
     since_unix_ms: u64,
 }
 
 impl Pace {
-    /// Nothing was taken yet on a line of this channel.
-    pub(super) fn of(channel: Channel) -> Self {
+    fn new(burst: u64, refill_ms: u64) -> Self {
         Self {
-            refill_ms: match channel {
-                Channel::Livestream => LIVE_REFILL_MS,
-                _ => REFILL_MS,
-            },
+            burst,
+            refill_ms,
             spent: 0,
             since_unix_ms: 0,
         }
+    }
+
+    /// Of proposals and commands: nothing was taken yet on a line of this channel.
+    pub(super) fn of(channel: Channel) -> Self {
+        let refill_ms = match channel {
+            Channel::Livestream => LIVE_REFILL_MS,
+            _ => REFILL_MS,
+        };
+        Self::new(BURST, refill_ms)
+    }
+
+    /// Of messages, whatever they say.
+    pub(super) fn of_messages() -> Self {
+        Self::new(MESSAGES_BURST, MESSAGES_REFILL_MS)
+    }
+
+    /// Of heartbeats on which the relay is asked anew.
+    pub(super) fn of_asks() -> Self {
+        Self::new(ASKS_BURST, REFILL_MS)
     }
 
     /// At the start of a process, which knows nothing of what was taken before: less than a burst, so that no
@@ -81,7 +112,7 @@ impl Pace {
             true => now_unix_ms,
             false => self.since_unix_ms + refills * self.refill_ms,
         };
-        self.spent < BURST
+        self.spent < self.burst
     }
 
     /// One was taken.
@@ -133,6 +164,17 @@ mod tests {
         let mut pace = Pace::after_start(Channel::Config, start);
         assert_eq!(burst(&mut pace, start), AFTER_START);
         assert_eq!(burst(&mut pace, start + REFILL_MS), 1);
+    }
+
+    #[test]
+    fn each_kind_has_a_bound_of_its_own() {
+        let start = 1_800_000_000_000;
+        let mut messages = Pace::of_messages();
+        assert_eq!(burst(&mut messages, start), MESSAGES_BURST);
+        assert_eq!(burst(&mut messages, start + 4 * MESSAGES_REFILL_MS), 4);
+        let mut asks = Pace::of_asks();
+        assert_eq!(burst(&mut asks, start), ASKS_BURST);
+        assert_eq!(burst(&mut asks, start + REFILL_MS), 1);
     }
 
     #[test]

@@ -500,7 +500,18 @@ pub(super) async fn receive(shared: &Shared) -> Result<(), Over> {
                 | Verdict::LineBroken => {
                     // The others do not wait for what cannot be taken.
                     shared.hearing.heard(line);
-                    tracing::warn!(verdict = ?taken.verdict, "an envelope could not be taken; it is asked for again");
+                    match taken.verdict {
+                        // A phone that says too much must not fill the log either.
+                        Verdict::Waits => {
+                            tracing::debug!("an envelope waits; it is asked for again");
+                        }
+                        verdict => {
+                            tracing::warn!(
+                                ?verdict,
+                                "an envelope could not be taken; it is asked for again"
+                            );
+                        }
+                    }
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(Duration::from_secs(60));
                     break;

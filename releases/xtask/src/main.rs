@@ -83,8 +83,8 @@ cargo xtask COMMAND
              --quick        20 epochs instead of 200
              --seed N       another life
              --json         one JSON object on stdout
-             --bless        keep the figures of a whole run in SECURITY.md; wants root, which also
-                            searches freed disk blocks
+             --bless        keep the figures of a whole run, of a commit, in SECURITY.md; wants root,
+                            which also searches freed disk blocks
   adversary
            a malicious relay with seventeen vices against the real hub and app, starts on old copies of
            their directories, every message between them changed before it comes, and what lies

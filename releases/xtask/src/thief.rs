@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::cargo;
+use crate::commit;
 use crate::failure::{Because, Failure, Outcome};
 use crate::progress::Steps;
 use crate::setup;
@@ -253,6 +254,10 @@ impl Options {
 /// Steals, compares, says.
 pub(crate) fn run(arguments: &[String]) -> Outcome<()> {
     let options = Options::parse(arguments)?;
+    let commit = commit::name(&[figures::DOCUMENT]);
+    if options.bless {
+        commit::check(&commit)?;
+    }
     let obstacle = blocks::obstacle();
     let mut steps = Steps::counted(4 + usize::from(obstacle.is_none()));
     steps.step("set-up", setup::ensure_build_tools)?;
@@ -296,6 +301,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome<()> {
     let complaints = stolen["complaints"].as_array().map_or(1, Vec::len);
     match complaints {
         0 if options.bless => figures::keep(&figures::Figures {
+            commit: &commit,
             epochs: options.epochs,
             seed: &options.seed,
             stolen: &stolen,

@@ -340,3 +340,55 @@ fn a_phone_that_proposes_without_end_waits() {
     let _taken = world.fetch_on(channel);
     assert_eq!(world.app_clips(), [(AppClipState::Complete, bytes)]);
 }
+
+/// Whatever a phone says costs a sync and a rotation. What comes faster than an honest phone says it is slowed down,
+/// and all of it is taken in the end; another line has a bound of its own.
+#[test]
+fn what_a_phone_says_without_end_is_slowed_down_and_never_refused() {
+    let mut world = World::paired();
+    let mut bytes = world.record_some(1);
+    let channel = Channel::EventVideo;
+    let _taken = world.fetch_on(channel);
+    let burst = usize::try_from(pace::MESSAGES_BURST).unwrap();
+    for _ in 0..burst + 3 {
+        world.ack_on(channel);
+    }
+    let verdicts = world.send_on(channel);
+    let (taken, waiting) = verdicts.split_at(burst);
+    assert!(taken.iter().all(|verdict| *verdict == Verdict::Taken));
+    assert_eq!(waiting, [Verdict::Waits; 3]);
+    world.say_heartbeat(1);
+    assert_eq!(world.send_on(Channel::Config), [Verdict::Taken]);
+    // What waits was not opened, so the clip goes on in its epoch.
+    let epoch = world.core.status().unwrap().lines[0].epoch;
+    bytes.extend(world.record_more(1..2));
+    assert_eq!(world.core.status().unwrap().lines[0].epoch, epoch);
+    let later = NOW_MS + pace::MESSAGES_REFILL_MS;
+    let verdicts = world.send_at(channel, later);
+    assert_eq!(verdicts, [Verdict::Taken, Verdict::Waits, Verdict::Waits]);
+    let later = later + 2 * pace::MESSAGES_REFILL_MS;
+    assert_eq!(world.send_at(channel, later), [Verdict::Taken; 2]);
+    world.end_event(EventEnd::Completed);
+    let _taken = world.fetch_on(channel);
+    assert_eq!(world.app_clips(), [(AppClipState::Complete, bytes)]);
+}
+
+/// Each time that the relay is asked anew a line attaches again: heartbeats one after the other bring that about a few
+/// times, and then once in a time. They are heard all the same.
+#[test]
+fn heartbeats_without_end_have_the_relay_asked_once_in_a_time() {
+    let mut world = World::paired();
+    let _bytes = world.record_some(1);
+    let video = world.line;
+    let asked = |world: &World| world.core.heads().unwrap()[&video].asked_again;
+    let many = pace::ASKS_BURST + 4;
+    for number in 1..=many {
+        world.say_heartbeat(number);
+        assert_eq!(world.send_on(Channel::Config), [Verdict::Taken]);
+    }
+    assert_eq!(asked(&world), pace::ASKS_BURST);
+    world.say_heartbeat(many + 1);
+    let later = NOW_MS + pace::REFILL_MS;
+    assert_eq!(world.send_at(Channel::Config, later), [Verdict::Taken]);
+    assert_eq!(asked(&world), pace::ASKS_BURST + 1);
+}

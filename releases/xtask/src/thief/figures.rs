@@ -1,7 +1,7 @@
 //! The figures of a whole run, kept in the document that compares with others by them.
 //!
-//! This room replaces one block and must never touch a word around it. A run that left something out, or met a
-//! complaint, is none to quote.
+//! This room replaces one block, which names the commit that it was made of, and must never touch a word around it. A run
+//! that left something out, or met a complaint, is none to quote.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ use crate::cargo;
 use crate::failure::{Because, Failure, Outcome};
 
 /// The document, and the lines around the block.
-const DOCUMENT: &str = "SECURITY.md";
+pub(super) const DOCUMENT: &str = "SECURITY.md";
 const BEGIN: &str = "<!-- figures of `cargo xtask thief --bless` -->\n";
 const END: &str = "<!-- end of figures -->\n";
 
@@ -27,6 +27,7 @@ const SUPERSEDED: [(&str, &str); 4] = [
 
 /// What a run found: of our files, of SQLite's, and in freed blocks.
 pub(super) struct Figures<'a> {
+    pub(super) commit: &'a str,
     pub(super) epochs: u64,
     pub(super) seed: &'a str,
     pub(super) stolen: &'a Value,
@@ -74,9 +75,9 @@ impl Figures<'_> {
     /// `None` if a number is missing that it compares.
     fn block(&self) -> Option<String> {
         let opened = self.superseded_opened()?;
-        let (epochs, seed) = (self.epochs, self.seed);
+        let (epochs, seed, commit) = (self.epochs, self.seed, self.commit);
         let mut block = format!(
-            "| {epochs} epochs, seed {seed} | here | at a hub that retains | that, with sealing off |\n\
+            "| {epochs} epochs, seed {seed}, of commit {commit} | here | at a hub that retains | that, with sealing off |\n\
              |---|---:|---:|---:|\n"
         );
         for (name, key) in ROWS {
@@ -116,6 +117,7 @@ mod tests {
         // It is the sealed life that is compared.
         let open = json!({"finished_clips": 9, "finished_clips_opened": 9});
         let figures = Figures {
+            commit: "770686cd2b40",
             epochs: 200,
             seed: "1",
             stolen: &json!({"sealed": life, "retaining": life, "unsealed": open}),
@@ -123,6 +125,8 @@ mod tests {
             freed: &json!({"superseded_keys": 700, "readable": 3}),
         };
         let block = figures.block().unwrap();
+        let head = "| 200 epochs, seed 1, of commit 770686cd2b40 |";
+        assert!(block.starts_with(head), "{block}");
         assert!(
             block.contains("| clips that were finished | 9 | 9 | 9 |"),
             "{block}"
