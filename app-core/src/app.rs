@@ -247,7 +247,8 @@ impl App {
     /// A hub that looks offline is told of by [`Event::LooksOffline`], and by [`Event::BackOnline`] when it is heard of
     /// again, each once as long as this app is open.
     ///
-    /// With [`SyncMode::Follow`] it returns only with an error that trying again cannot cure.
+    /// With [`SyncMode::Follow`] it returns only with an error that trying again cannot cure. That the relay does not
+    /// admit this device counts as one once it was repeated for ten minutes.
     ///
     /// # Errors
     /// As [`AppError`] says; everything that became durable before stays.

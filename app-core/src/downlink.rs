@@ -8,6 +8,9 @@ mod hearing;
 mod line;
 mod live;
 mod look;
+#[cfg(test)]
+mod tests;
+mod tries;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,19 +25,17 @@ use wal::Dice;
 use wire::{Certificate, ErrorCode, Invitation};
 
 use crate::app::Shared;
-use crate::backoff::Backoff;
 use crate::core::LineInfo;
 use crate::error::{AppError, ErrorKind};
 use crate::event::Event;
-use crate::types::{HubId, SyncMode};
+use crate::types::{self, HubId, SyncMode};
 use hearing::Hearing;
 use line::Stay;
 use look::{LOOK_PAUSE_MAX, Levels, look};
+use tries::Tries;
 
 /// How often a sync that is to end attaches a line before it gives up.
 const ATTEMPTS_ONCE_MAX: u32 = 4;
-/// How often it tries to connect.
-const CONNECTS_ONCE_MAX: u32 = 2;
 /// How many commands a sync that is to end sends one after the other: each waits for the answer to the last.
 const ORDERS_ONCE_MAX: usize = journal::COMMANDS_PENDING_MAX;
 /// How long one address of the relay may take to complete a handshake.
@@ -45,6 +46,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 enum End {
     /// The connection is of no more use; its lines must come back on another.
     Connection(AppError),
+    /// The relay did not admit this device: there was no connection.
+    Refused(AppError),
     /// This line must be attached again; others are not concerned.
     Line(AppError),
     /// Trying again cannot help.
@@ -54,7 +57,10 @@ enum End {
 impl End {
     fn error(self) -> AppError {
         match self {
-            Self::Connection(error) | Self::Line(error) | Self::Fatal(error) => error,
+            Self::Connection(error)
+            | Self::Refused(error)
+            | Self::Line(error)
+            | Self::Fatal(error) => error,
         }
     }
 
@@ -67,23 +73,53 @@ impl End {
             (ErrorKind::Retry | ErrorKind::Peer, _) => Self::Line(error),
             // Somebody may free space while we follow.
             (ErrorKind::Space, SyncMode::Follow) => Self::Line(error),
+            // The journal failed more than once in a row, and whoever asks next has it opened again: what is read first
+            // then says whether it can be.
+            _ if mode == SyncMode::Follow && error.is_of_the_disk() => Self::Line(error),
             _ => Self::Fatal(error),
         }
     }
 
+    /// What was said of a connection to which this device is admitted, or of anything on it.
     fn from_client(error: &ClientError) -> Self {
         let app = AppError::from_client(error);
         match error {
             ClientError::Refused {
                 code: ErrorCode::MailboxLost | ErrorCode::UnknownSlot | ErrorCode::TooManyMailboxes,
             } => Self::Line(app),
-            ClientError::Refused {
-                code: ErrorCode::Replaced,
-            } => Self::Fatal(app),
             _ => match app.kind() {
-                ErrorKind::Retry | ErrorKind::Peer => Self::Connection(app),
+                // A refusal here is no more than a relay's word: if it is true, the next admission repeats it.
+                ErrorKind::Retry | ErrorKind::Peer | ErrorKind::Refused => Self::Connection(app),
                 _ => Self::Fatal(app),
             },
+        }
+    }
+
+    /// The same of one that was only asked for.
+    fn from_admission(error: &ClientError) -> Self {
+        match error.kind() {
+            relay_client::ErrorKind::NotAdmitted => Self::Refused(AppError::from_client(error)),
+            _ => Self::from_client(error),
+        }
+    }
+
+    /// What our own journal answered before there was a connection.
+    fn from_journal(error: AppError) -> Self {
+        match error.kind() {
+            ErrorKind::Retry => Self::Connection(error),
+            _ => Self::Fatal(error),
+        }
+    }
+
+    /// Whether the other lines can do without the one that has ended so. A line that is dead beside living ones would
+    /// be missed by nobody, so everything else ends all of them.
+    fn concerns_all(&self) -> bool {
+        match self {
+            Self::Fatal(error) => {
+                !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::RolledBack)
+            }
+            Self::Connection(_) | Self::Refused(_) => true,
+            Self::Line(_) => false,
         }
     }
 }
@@ -104,7 +140,15 @@ pub(crate) async fn sync(shared: &Arc<Shared>, mode: SyncMode) -> Result<(), App
     }
     let mut first_error = Ok(());
     while let Some(ended) = tasks.join_next().await {
-        first_error = first_error.and(joined(ended).unwrap_or(Ok(())));
+        let ended = joined(ended).unwrap_or(Ok(()));
+        if let Err(error) = &ended
+            && mode == SyncMode::Follow
+            && End::Fatal(error.clone()).concerns_all()
+        {
+            // The hubs of another relay would go on without these, and nobody be told.
+            return ended;
+        }
+        first_error = first_error.and(ended);
     }
     first_error
 }
@@ -126,24 +170,19 @@ async fn sync_relay(
     mode: SyncMode,
 ) -> Result<(), AppError> {
     let progress = Arc::new(AtomicBool::new(false));
-    let mut backoff = Backoff::new();
-    let mut attempt = 1;
+    let mut tries = Tries::new(mode);
     loop {
-        let ended = one_connection(&shared, &relay, &lines, mode, &progress).await;
-        let error = match ended {
-            Ok(()) => return Ok(()),
-            Err(End::Fatal(error)) => return Err(error),
-            Err(End::Connection(error) | End::Line(error)) => error,
+        let ended = match connect(&shared, &relay, None).await {
+            Ok(connection) => {
+                tries.handle_admitted(shared.clock.now_ms());
+                one_connection(&shared, connection, &lines, mode, &progress).await
+            }
+            Err(end) => Err(end),
         };
-        if progress.swap(false, Ordering::Relaxed) {
-            backoff.reset();
-            attempt = 1;
-        }
-        if mode == SyncMode::Once && attempt >= CONNECTS_ONCE_MAX {
-            return Err(error);
-        }
-        attempt += 1;
-        let pause = backoff.next(die());
+        let Err(end) = ended else { return Ok(()) };
+        let has_moved = progress.swap(false, Ordering::Relaxed);
+        let now_ms = shared.clock.now_ms();
+        let (error, pause) = tries.handle_end(end, has_moved, now_ms, die())?;
         let videos = lines
             .iter()
             .filter(|info| info.line.channel == Channel::EventVideo);
@@ -154,19 +193,25 @@ async fn sync_relay(
                 retry_after_ms: u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
             });
         }
-        tracing::info!(%error, ?pause, "the relay is away; trying again");
+        match error {
+            // Somebody has to do something about these, and not everybody who syncs is shown events.
+            AppError::NotAdmitted(_) | AppError::Replaced => {
+                tracing::warn!(%error, ?pause, "the relay says no; trying again");
+            }
+            _ => tracing::info!(%error, ?pause, "the relay is away; trying again"),
+        }
         tokio::time::sleep(pause).await;
     }
 }
 
 async fn one_connection(
     shared: &Arc<Shared>,
-    relay: &str,
+    connection: Connection,
     lines: &[LineInfo],
     mode: SyncMode,
     progress: &Arc<AtomicBool>,
 ) -> Result<(), End> {
-    let connection = Arc::new(connect(shared, relay, None).await?);
+    let connection = Arc::new(connection);
     let levels = Arc::new(Levels::default());
     let all = lines.iter().map(|info| info.line).collect();
     let hearing = Arc::new(Hearing::new(all, shared.clock.now_ms()));
@@ -213,11 +258,15 @@ async fn one_connection(
                 pass.tasks.shutdown().await;
                 return Err(End::Connection(error));
             }
+            Some(Some((_line, Err(end)))) if mode == SyncMode::Follow && end.concerns_all() => {
+                pass.tasks.shutdown().await;
+                return Err(end);
+            }
             Some(Some((line, other))) => {
-                if let Some(event) = end_of_hub(line, &other)
-                    && over.insert(line.pairing)
-                {
-                    shared.announcer.tell(event);
+                match end_of_line(line, &other) {
+                    Some(event @ Event::ChannelDamaged { .. }) => shared.announcer.tell(event),
+                    Some(event) if over.insert(line.pairing) => shared.announcer.tell(event),
+                    _ => {}
                 }
                 if let Err(End::Fatal(AppError::OlderCopy)) = &other {
                     // A directory rolls back whole: nothing more is asked or said on its other lines.
@@ -265,12 +314,19 @@ async fn stirred(levels: &Levels, orders: &mut watch::Receiver<u64>, pause: Dura
     }
 }
 
-/// What is told when a line ends for good.
-fn end_of_hub(line: Line, ended: &Result<(), End>) -> Option<Event> {
+/// What is told when a line ends for good and others go on: of the hub, or of this channel alone.
+fn end_of_line(line: Line, ended: &Result<(), End>) -> Option<Event> {
     let hub = HubId::from_journal(line.pairing);
     match ended {
         Err(End::Fatal(AppError::OlderCopy)) => Some(Event::RolledBack { hub }),
         Err(End::Fatal(AppError::LineBroken)) => Some(Event::LineBroken { hub }),
+        Err(End::Fatal(error)) if error.kind() == ErrorKind::Corrupt => {
+            Some(Event::ChannelDamaged {
+                hub,
+                channel: types::Channel::from_journal(line.channel),
+                reason: error.to_string(),
+            })
+        }
         _ => None,
     }
 }
@@ -314,7 +370,7 @@ async fn connect(
         let keep = shared
             .engine
             .read(move |core, _shell| core.journal().keep_certificate(&relay, bytes).map(drop));
-        keep.await.map_err(End::Fatal)?;
+        keep.await.map_err(End::from_journal)?;
     }
     Ok(connection)
 }
@@ -343,7 +399,7 @@ async fn admit(
         .engine
         .read(|core, _shell| core.device())
         .await
-        .map_err(End::Fatal)?;
+        .map_err(End::from_journal)?;
     let identity = Identity::from_seed(*device.identity_seed);
     let kept = device
         .certificate
@@ -380,7 +436,7 @@ async fn admit(
                 .into(),
         )));
     };
-    let (connection, certificate) = connected.map_err(|error| End::from_client(&error))?;
+    let (connection, certificate) = connected.map_err(|error| End::from_admission(&error))?;
     let is_new = kept.as_ref() != Some(&certificate);
     Ok((connection, certificate, is_new))
 }

@@ -50,6 +50,11 @@ pub enum AppError {
     /// The relay does not admit this device.
     #[error("{0}")]
     NotAdmitted(String),
+    /// A newer connection of this device took the place of ours at the relay.
+    #[error(
+        "another process, or a copy of this phone, is connected to the relay as it; if that is not yours, remove this phone at the camera, make a new directory and pair again"
+    )]
+    Replaced,
     /// The pairing was refused, here or by the hub.
     #[error("{0}")]
     Pairing(String),
@@ -173,7 +178,9 @@ impl AppError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Network(_) | Self::Interrupted(_) | Self::CommandsWait => ErrorKind::Retry,
+            Self::Network(_) | Self::Interrupted(_) | Self::Replaced | Self::CommandsWait => {
+                ErrorKind::Retry
+            }
             Self::Peer(_) => ErrorKind::Peer,
             Self::NotAdmitted(_) | Self::Pairing(_) => ErrorKind::Refused,
             Self::Space(_) => ErrorKind::Space,
@@ -204,6 +211,11 @@ impl AppError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(self.kind(), ErrorKind::Retry | ErrorKind::Peer)
+    }
+
+    /// Whether it is what [`Self::from_failing`] makes of a journal whose disk does not do what it should.
+    pub(crate) fn is_of_the_disk(&self) -> bool {
+        matches!(self, Self::Poisoned(_) | Self::Unusable(_))
     }
 
     pub(crate) fn from_journal(error: &JournalError) -> Self {
@@ -264,7 +276,7 @@ impl AppError {
             relay_client::ErrorKind::NotAdmitted => Self::NotAdmitted(text),
             // Not the relay's refusal, so no new code helps; another network may.
             relay_client::ErrorKind::WrongRelay | relay_client::ErrorKind::Peer => Self::Peer(text),
-            relay_client::ErrorKind::Replaced => Self::Network(text),
+            relay_client::ErrorKind::Replaced => Self::Replaced,
             relay_client::ErrorKind::Misuse => Self::Bug(text),
         }
     }

@@ -21,7 +21,7 @@ pub enum Event {
         /// Whose mailboxes.
         hub: HubId,
     },
-    /// The connection is gone; another attempt follows.
+    /// The connection is gone, or the relay did not admit us; another attempt follows.
     Disconnected {
         /// Whose.
         hub: HubId,
@@ -171,6 +171,16 @@ pub enum Event {
     LineBroken {
         /// Which hub.
         hub: HubId,
+    },
+    /// What is stored here of a channel is damaged: nothing is taken or sent on it any more, and the others go on.
+    /// Told with every connection.
+    ChannelDamaged {
+        /// Which hub.
+        hub: HubId,
+        /// Which channel.
+        channel: Channel,
+        /// What is damaged, and the way out, for a person.
+        reason: String,
     },
     /// An envelope was taken without effect: stale, or against the rules.
     Ignored {

@@ -154,26 +154,34 @@ impl Hub {
     }
 }
 
+/// A relay that is nowhere.
+const NO_RELAY: &str = "127.0.0.1:2/relay";
+
 /// A paired hub, and the disk of the app's side.
 pub(crate) fn paired() -> (Hub, SimDisk) {
+    paired_at(NO_RELAY)
+}
+
+/// The same at this relay.
+pub(crate) fn paired_at(relay: &str) -> (Hub, SimDisk) {
     let app_disk = SimDisk::new();
-    let hub = pair_hub(&app_disk, 1);
+    let hub = pair_hub(&app_disk, 1, relay);
     (hub, app_disk)
 }
 
 /// One more hub of the same phone, which does not run meanwhile.
 pub(crate) fn pair_another(app_disk: &SimDisk) -> Hub {
-    pair_hub(app_disk, 11)
+    pair_hub(app_disk, 11, NO_RELAY)
 }
 
-fn pair_hub(app_disk: &SimDisk, seed: u8) -> Hub {
+fn pair_hub(app_disk: &SimDisk, seed: u8, relay: &str) -> Hub {
     let disk = SimDisk::new();
     let mut hub = open_journal(Role::Hub, &disk, u64::from(seed)).unwrap();
     let mut app = open_journal(Role::App, app_disk, u64::from(seed) + 1).unwrap();
     let terms = OfferTerms {
         hub: DeviceId([6 + seed; 32]),
         addresses: vec!["127.0.0.1:1".into()],
-        relay: "127.0.0.1:2/relay".into(),
+        relay: relay.into(),
         invitation: vec![1, 2, 3],
         suite: Suite::Classic,
         ttl_s: 600,

@@ -688,6 +688,13 @@ fn json_of(event: &Event) -> Option<Value> {
         Event::LineBroken { hub } => {
             json!({"event": "standing", "state": "line_broken", "hub": hub.short()})
         }
+        Event::ChannelDamaged {
+            hub,
+            channel,
+            reason,
+        } => {
+            json!({"event": "channel_damaged", "hub": hub.short(), "channel": channel.as_str(), "reason": reason})
+        }
         Event::Missed { count } => json!({"event": "missed", "count": count}),
         // A newer app-core may know more than this program.
         _ => return None,
@@ -746,6 +753,9 @@ fn text_of(event: &Event) -> Option<String> {
         Event::Ignored { seq, why, .. } => format!("envelope {seq} had no effect: {why}"),
         Event::RolledBack { hub } => format!("hub {}: {}", hub.short(), AppError::OlderCopy),
         Event::LineBroken { hub } => format!("hub {}: {}", hub.short(), AppError::LineBroken),
+        Event::ChannelDamaged {
+            channel, reason, ..
+        } => format!("{}: {reason}", channel.as_str()),
         Event::Missed { count } => format!("{count} events were not shown"),
         // One line for each chunk is for programs.
         _ => return None,

@@ -359,6 +359,7 @@ mod tests {
             (AppError::Poisoned(String::new()), 70),
             (AppError::Network(String::new()), 5),
             (AppError::Peer(String::new()), 5),
+            (AppError::Replaced, 5),
             (AppError::NotAdmitted(String::new()), 6),
             (AppError::Pairing(String::new()), 6),
             (AppError::NotPaired, 6),

@@ -39,6 +39,9 @@ use crate::types::{HUB_WAIT_MS, HubId, SyncMode};
 const STALL_MS: u64 = 20_000;
 /// Acks whose receipts are awaited; older ones are covered by newer ones.
 const ACKS_AWAITED_MAX: usize = 64;
+/// What a line stores may fail so often in a row, with growing pauses of half a minute and more together, though the
+/// journal could be opened again each time.
+const STORE_FAILURES_MAX: u32 = 8;
 
 /// How long a line's task stays.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -99,6 +102,8 @@ pub(super) struct LineTask {
     /// When the core wants to be called again.
     due_at_ms: Option<u64>,
     moved_at_ms: u64,
+    /// How often the journal has failed for good while this line stored nothing.
+    store_failures: u32,
 }
 
 impl LineTask {
@@ -130,6 +135,7 @@ impl LineTask {
             was_attached: false,
             due_at_ms: None,
             moved_at_ms,
+            store_failures: 0,
         }
     }
 
@@ -164,9 +170,12 @@ impl LineTask {
                 }
                 // A directory that was just found to be old must not say anything new.
                 Err(End::Line(_) | End::Fatal(_)) => self.levels.suspect(self.info.line),
-                Err(End::Connection(_)) => self.levels.lower(self.info.line),
+                Err(End::Connection(_) | End::Refused(_)) => self.levels.lower(self.info.line),
             }
             let error = match ended {
+                Err(End::Line(error)) if self.store_fails_for_good(&error) => {
+                    return Err(End::Fatal(error));
+                }
                 Err(End::Line(error)) => error,
                 other => return other,
             };
@@ -207,6 +216,12 @@ impl LineTask {
         End::from_app(error, self.stay.mode())
     }
 
+    /// Whether the disk has failed under this line too often for it to be tried once more.
+    fn store_fails_for_good(&mut self, error: &AppError) -> bool {
+        self.store_failures += u32::from(error.is_of_the_disk());
+        self.store_failures >= STORE_FAILURES_MAX
+    }
+
     /// From attach to trouble, or to the end of a sync that ends.
     async fn attachment(&mut self) -> Result<(), End> {
         let line = self.info.line;
@@ -219,7 +234,11 @@ impl LineTask {
                 None => Ok((core.cursor(line)?, core.outbox(line)?)),
             }
         });
-        let (cursor, outbox) = heads.await.map_err(|error| self.storage(error))?;
+        let (cursor, outbox) = heads.await.map_err(|error| match error.is_of_the_disk() {
+            // Nothing is to be stored yet: the journal cannot be opened.
+            true => End::Fatal(error),
+            false => self.storage(error),
+        })?;
         let attached = self
             .connection
             .attach_receive(self.info.mailboxes.receive, cursor)
@@ -495,6 +514,7 @@ impl LineTask {
 
     async fn handle_run(&mut self, run: Run, deliveries: &Option<Deliveries>) -> Result<(), End> {
         let now_ms = self.shared.clock.now_ms();
+        self.store_failures = 0;
         self.sender.handle_durable(run.outbox.last);
         self.sender.handle_ack(run.outbox.acked);
         if let Some(ack) = run.ack {

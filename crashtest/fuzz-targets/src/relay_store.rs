@@ -231,11 +231,11 @@ impl Relay {
                     assert!(fetched.as_ref().is_none_or(is_known), "another envelope");
                 }
             }
-            Frame::Invite { class: asked, .. } => {
-                if admission::may_invite(class, *asked) == Verdict::Yes {
-                    let counted = self.store.count_invitation(device, NOW_S / DAY_S);
-                    let _staged = counted.expect(SOUND);
-                }
+            Frame::Invite { class: asked, .. }
+                if admission::may_invite(class, *asked) == Verdict::Yes =>
+            {
+                let counted = self.store.count_invitation(device, NOW_S / DAY_S);
+                let _staged = counted.expect(SOUND);
             }
             Frame::Redeem(invitation) => self.redeem(who, invitation),
             Frame::Revoke {

@@ -294,13 +294,14 @@ impl System {
 /// What it took on the other channels, or may have since it came back, must be [`ROTATED_AFTER`] old.
 fn is_quiet(lines: &[Line], now: Instant) -> bool {
     // What the other channels tell says nothing of the videos.
-    const APART: [&str; 11] = [
+    const APART: [&str; 12] = [
         "acked",
         "looks_offline",
         "back_online",
         "healed",
         "heartbeat_answered",
         "channel_away",
+        "channel_damaged",
         "command_done",
         "settings",
         "invite_ready",

@@ -86,7 +86,7 @@ cargo xtask COMMAND
              --bless        keep the figures of a whole run, of a commit, in SECURITY.md; wants root,
                             which also searches freed disk blocks
   adversary
-           a malicious relay with seventeen vices against the real hub and app, starts on old copies of
+           a malicious relay with eighteen vices against the real hub and app, starts on old copies of
            their directories, every message between them changed before it comes, and what lies
            under its wrap; half an hour or so
              --long         ten seeds of each vice, and every byte in three ways: some hours

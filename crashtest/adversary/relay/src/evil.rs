@@ -1,7 +1,8 @@
 //! The malicious relay: the relay's protocol with an identity of its own, mailboxes in memory, and a vice.
 //!
-//! [`Evil`] is sans IO and holds everything; [`server`] puts it on the network. It must never refuse a device
-//! that an honest relay would admit: a relay that says no is no attack on anything but availability.
+//! [`Evil`] is sans IO and holds everything; [`server`] puts it on the network. It must never refuse to admit a device
+//! that an honest relay would admit: a relay that says no there is no attack on anything but availability. What it
+//! refuses to an admitted one, by the vice for that, is a slot, a stream or a connection.
 
 mod guests;
 pub mod liar;
@@ -20,7 +21,7 @@ use wire::{Class, DeviceId, Digest, ReceiveState, SendId, SendState, Seq};
 use crate::orders::{Look, Order};
 use crate::vice::Vice;
 use guests::Guests;
-use liar::{Handling, Liar, Reader, Side};
+use liar::{Handling, Liar, Reader, Refusal, Side};
 use mailboxes::{Answer, Came, Image, Mailboxes};
 use pictures::Pictures;
 use walk::{Change, Walk, Which};
@@ -133,6 +134,11 @@ impl Evil {
         attachments.count += 1;
         attachments.again = true;
         Side::of(attachments.count)
+    }
+
+    /// Whether the next thing that an admitted device asks for, or is given, is refused.
+    pub fn refuse(&mut self, class: Class) -> Option<Refusal> {
+        self.liar.refuse(class)
     }
 
     /// A writer attaches; what it is shown.

@@ -38,6 +38,8 @@ pub enum Vice {
     HeadDigest,
     /// Everything is forgotten, and when it behaves the old state is back.
     Wipe,
+    /// A slot, a stream or a whole connection is refused, for every reason that the protocol has.
+    Refuse,
     /// A hub that shuts a phone out is told that it is done, and the phone is let in.
     Pardon,
     /// One byte of a frame changes on its way, another one at each attempt: `evil/walk.rs`.
@@ -48,7 +50,7 @@ pub enum Vice {
 
 impl Vice {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Drop,
         Self::Replay,
         Self::Reorder,
@@ -63,6 +65,7 @@ impl Vice {
         Self::HeadAbove,
         Self::HeadDigest,
         Self::Wipe,
+        Self::Refuse,
         Self::Pardon,
         Self::Walk,
         Self::Mixture,
@@ -70,7 +73,7 @@ impl Vice {
 
     /// Those that a [`Vice::Mixture`] draws from: what concerns one answer about a mailbox. The others are
     /// tried alone.
-    pub const OF_ONE_ANSWER: [Self; 12] = [
+    pub const OF_ONE_ANSWER: [Self; 13] = [
         Self::Drop,
         Self::Replay,
         Self::Reorder,
@@ -83,6 +86,7 @@ impl Vice {
         Self::ForgeConflicts,
         Self::HeadAbove,
         Self::HeadDigest,
+        Self::Refuse,
     ];
 
     /// Its name on command lines and in tables.
@@ -103,6 +107,7 @@ impl Vice {
             Self::HeadAbove => "head-above",
             Self::HeadDigest => "head-digest",
             Self::Wipe => "wipe",
+            Self::Refuse => "refuse",
             Self::Pardon => "pardon",
             Self::Walk => "walk",
             Self::Mixture => "mixture",

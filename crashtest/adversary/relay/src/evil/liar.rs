@@ -4,7 +4,8 @@
 //! change what is stored.
 
 use bytes::Bytes;
-use wire::{Digest, Head, ReceiveState, SendId, SendState, Seq};
+use relay_client::{ClientError, ErrorKind};
+use wire::{Class, Digest, ErrorCode, Head, ReceiveState, SendId, SendState, Seq};
 
 use super::mailboxes::{Answer, Mailboxes};
 use crate::dice::Dice;
@@ -12,6 +13,12 @@ use crate::vice::Vice;
 
 /// A number so far above any head that nobody has sent it.
 const NEVER_SENT: u64 = 1_000;
+/// One in so many chances to refuse a phone something is taken, or it would never be attached.
+const REFUSES_PHONE_ONE_IN: u64 = 8;
+/// The same of a hub, which has to store something for a phone meanwhile.
+const REFUSES_HUB_ONE_IN: u64 = 16;
+/// One in so many refusals of a phone is one of its whole connection.
+const CLOSES_ONE_IN: u64 = 4;
 
 /// How far an attached reader was given envelopes, and what it is shown.
 #[derive(Clone, Debug)]
@@ -91,12 +98,23 @@ pub enum Pardon {
     Silent,
 }
 
+/// What is refused, and why.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// A slot, or the stream of one.
+    Slot(ErrorCode),
+    /// The connection.
+    Connection(ErrorCode),
+}
+
 /// The liar: a vice or none, and dice.
 #[derive(Debug)]
 pub struct Liar {
     vice: Option<Vice>,
     dice: Dice,
     told: u64,
+    /// How often something was refused: reasons come in turn.
+    refusals: usize,
 }
 
 impl Default for Liar {
@@ -105,6 +123,7 @@ impl Default for Liar {
             vice: None,
             dice: Dice::seeded(0),
             told: 0,
+            refusals: 0,
         }
     }
 }
@@ -237,6 +256,33 @@ impl Liar {
         };
         self.told += u64::from(handling != Handling::Store);
         handling
+    }
+
+    /// Whether the next thing that a device asks for, or is given, is refused.
+    ///
+    /// A hub is never told that it is not admitted, for then it says nothing for a minute and more, nor is its
+    /// connection closed, which it takes for the answer to whatever it has just asked: there would be nothing left to
+    /// lie about.
+    pub fn refuse(&mut self, class: Class) -> Option<Refusal> {
+        let one_in = match class {
+            Class::Hub => REFUSES_HUB_ONE_IN,
+            Class::Phone => REFUSES_PHONE_ONE_IN,
+        };
+        if self.vice_now() != Some(Vice::Refuse) || !self.one_in(one_in) {
+            return None;
+        }
+        let is_said = |code: &&ErrorCode| {
+            let kind = ClientError::Refused { code: **code }.kind();
+            class == Class::Phone || kind != ErrorKind::NotAdmitted
+        };
+        let codes = ErrorCode::ALL.iter().filter(is_said);
+        let code = codes.cycle().nth(self.refusals % ErrorCode::ALL.len())?;
+        self.refusals += 1;
+        self.told += 1;
+        Some(match class == Class::Phone && self.one_in(CLOSES_ONE_IN) {
+            true => Refusal::Connection(*code),
+            false => Refusal::Slot(*code),
+        })
     }
 
     /// What becomes of a hub's word that a phone is shut out.
@@ -473,6 +519,7 @@ mod tests {
                 let _shown = liar.send_state(all.send_state(&BOX), side);
                 let _shown = liar.receive_state(all.receive_state(&BOX), side);
                 let _handled = liar.append(Seq(9), Digest([0; 32]));
+                let _refused = (0..64).filter_map(|_| liar.refuse(Class::Phone)).count();
             }
             let _pardoned = liar.revoke();
             // What these two do is done to the mailboxes, and to frames.
@@ -481,7 +528,33 @@ mod tests {
             liar.behave();
             let told = liar.told();
             assert_eq!(read(&mut liar, &all, Side::Other).len(), 8, "{vice}");
+            assert!(
+                (0..64).all(|_| liar.refuse(Class::Phone).is_none()),
+                "{vice}"
+            );
             assert_eq!(liar.told(), told, "{vice}");
+        }
+    }
+
+    #[test]
+    fn a_phone_is_refused_for_every_reason_and_a_hub_is_left_something_to_say() {
+        for class in [Class::Hub, Class::Phone] {
+            let mut liar = Liar::default();
+            liar.begin(Vice::Refuse, 5);
+            let refusals: Vec<Refusal> = (0..20_000).filter_map(|_| liar.refuse(class)).collect();
+            assert_eq!(liar.told(), refusals.len() as u64);
+            let said = |code: ErrorCode| {
+                let slot = refusals.contains(&Refusal::Slot(code));
+                (slot, refusals.contains(&Refusal::Connection(code)))
+            };
+            for code in ErrorCode::ALL {
+                let kind = ClientError::Refused { code: *code }.kind();
+                let expected = match class {
+                    Class::Phone => (true, true),
+                    Class::Hub => (kind != ErrorKind::NotAdmitted, false),
+                };
+                assert_eq!(said(*code), expected, "{class:?} {code:?}");
+            }
         }
     }
 

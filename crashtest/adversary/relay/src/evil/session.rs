@@ -21,7 +21,7 @@ use wire::frame::{self, Frame, Revocation};
 use wire::limits::{APPEND_PREFIX_BYTES, BODY_BYTES_MAX, CONTROL_BODY_BYTES_MAX, PROTOCOL_VERSION};
 use wire::{Class, DeviceId, Digest, ErrorCode, SendId, Slot};
 
-use super::liar::Reader;
+use super::liar::{Reader, Refusal};
 use super::mailboxes::Answer;
 use super::server::{Shared, Watcher};
 
@@ -168,6 +168,14 @@ fn lock(slots: &Mutex<HashMap<u32, Use>>) -> MutexGuard<'_, HashMap<u32, Use>> {
     slots.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What is said of a slot that is no more.
+fn slot_error(slot: Slot, code: ErrorCode) -> Frame<'static> {
+    Frame::Error {
+        slot: Some(slot),
+        code: code.to_u16(),
+    }
+}
+
 /// A control frame as it leaves.
 fn on_its_way(shared: &Shared, frame: &Frame<'_>) -> Vec<u8> {
     let mut bytes = frame.to_bytes();
@@ -201,6 +209,19 @@ impl Session {
         sent.map_err(|_writer_gone| ErrorCode::Done)
     }
 
+    /// Refuses this slot, or the connection with it, if the vice wants that. Whether it did.
+    async fn refuses(&self, slot: Slot) -> Result<bool, ErrorCode> {
+        let refusal = self.shared.evil().refuse(self.class);
+        match refusal {
+            None => Ok(false),
+            Some(Refusal::Slot(code)) => {
+                self.send(&slot_error(slot, code)).await?;
+                Ok(true)
+            }
+            Some(Refusal::Connection(code)) => Err(code),
+        }
+    }
+
     /// The mailbox that is read at this slot, if one is.
     fn read_at(&self, slot: Slot) -> Option<SendId> {
         match lock(&self.slots).get(&slot.0) {
@@ -229,6 +250,9 @@ impl Session {
     async fn handle_frame(&mut self, raw: &RawFrame) -> Ended {
         match Frame::parse(raw.kind, &raw.body).map_err(|_bad| ErrorCode::Protocol)? {
             Frame::AttachSend { slot, mailbox } => {
+                if self.refuses(slot).await? {
+                    return Ok(());
+                }
                 let state = self.shared.evil().attach_send(mailbox);
                 lock(&self.slots).insert(slot.0, Use::Send(mailbox));
                 self.send(&Frame::SendState { slot, state }).await
@@ -238,14 +262,20 @@ impl Session {
                 mailbox,
                 cursor,
             } => {
+                if self.refuses(slot).await? {
+                    return Ok(());
+                }
                 let mailbox = mailbox.send_id();
                 let (state, reader) = self.shared.evil().attach_receive(mailbox, cursor);
                 self.send(&Frame::ReceiveState { slot, state }).await?;
                 let shared = Arc::clone(&self.shared);
-                let connection = self.connection.clone();
-                let task = self
-                    .tasks
-                    .spawn(downlink(shared, connection, slot, mailbox, reader));
+                let reads = Reads {
+                    connection: self.connection.clone(),
+                    class: self.class,
+                    slot,
+                    mailbox,
+                };
+                let task = self.tasks.spawn(downlink(shared, reads, reader));
                 lock(&self.slots).insert(slot.0, Use::Receive(mailbox, task));
                 Ok(())
             }
@@ -408,6 +438,21 @@ async fn uplink(
             shared.evil().saw(class, mailbox, seq, &envelope);
             continue;
         }
+        let refusal = shared.evil().refuse(class);
+        if let Some(refusal) = refusal {
+            // Thrown away. It has left all the same.
+            shared.evil().saw(class, mailbox, seq, &envelope);
+            let code = match refusal {
+                Refusal::Slot(code) => code,
+                Refusal::Connection(code) => return Err(code),
+            };
+            refused = true;
+            let frame = slot_error(slot, code);
+            if outbound.send(on_its_way(&shared, &frame)).await.is_err() {
+                return Ok(());
+            }
+            continue;
+        }
         let answer = shared
             .evil()
             .append(class, mailbox, (seq, after, digest), &envelope);
@@ -432,14 +477,22 @@ async fn uplink(
     Ok(())
 }
 
-/// One attached reader.
-async fn downlink(
-    shared: Arc<Shared>,
+/// Who reads what, and where.
+struct Reads {
     connection: Connection,
+    class: Class,
     slot: Slot,
     mailbox: SendId,
-    mut reader: Reader,
-) -> Ended {
+}
+
+/// One attached reader.
+async fn downlink(shared: Arc<Shared>, reads: Reads, mut reader: Reader) -> Ended {
+    let Reads {
+        connection,
+        class,
+        slot,
+        mailbox,
+    } = reads;
     let Ok(mut stream) = connection.open_uni().await else {
         return Ok(());
     };
@@ -448,6 +501,8 @@ async fn downlink(
         return Ok(());
     }
     let mut news = shared.news.subscribe();
+    // A stream that is reset before anything of it was read is none to its reader.
+    let mut has_begun = false;
     loop {
         // ORDER: listen, then look. The other way round, what comes in between is missed.
         let _seen = *news.borrow_and_update();
@@ -461,6 +516,20 @@ async fn downlink(
             }
             continue;
         }
+        let refusal = match has_begun {
+            true => shared.evil().refuse(class),
+            false => None,
+        };
+        match refusal {
+            None => {}
+            Some(Refusal::Slot(code)) => {
+                // It fails only when the stream is gone.
+                let _gone = stream.reset(u32::from(code.to_u16()).into());
+                return Ok(());
+            }
+            Some(Refusal::Connection(code)) => return Err(code),
+        }
+        has_begun = true;
         for (seq, envelope) in batch {
             let prefix = Bytes::from(frame::deliver_prefix(seq, envelope.len()));
             let whole = prefix.len() + envelope.len();
