@@ -34,7 +34,7 @@ use crate::config::detection::Detection;
 use crate::detector::Mode;
 use crate::events::{Effect, EventMachine, Sighting};
 use crate::media::{MediaUnit, Tracks};
-use crate::motion::{MinuteOfDay, MotionSettings};
+use crate::motion::{MinuteOfDay, MotionSettings, WallClock};
 use crate::person::Score;
 pub use blind::WatchedOrTimed;
 pub use eyes::Eyes;
@@ -99,7 +99,8 @@ pub struct Watcher<C> {
     name: String,
     source: Box<dyn Source>,
     clock: C,
-    utc_offset_minutes: i16,
+    /// Of the quiet hours.
+    wall_clock: WallClock,
     /// What phones may set, if they may.
     wanted: Option<Wanted>,
     tracks: Option<Tracks>,
@@ -147,13 +148,11 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
             is_event: false,
             undecodable: 0,
         };
-        let mut report: Box<dyn FnMut(Watching) + Send> = Box::new(report);
-        report(watching);
         Self {
             name,
             source,
             clock,
-            utc_offset_minutes: detection.utc_offset_minutes,
+            wall_clock: detection.wall_clock.clone(),
             wanted: None,
             tracks: Some(tracks),
             machine,
@@ -170,11 +169,13 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
             is_over: false,
             pictures: None,
             watching,
-            report,
+            report: Box::new(report),
         }
     }
 
     async fn next(&mut self) -> Option<CameraEvent> {
+        // Also before anything comes, and again after others have made its events.
+        self.tell();
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);
@@ -357,10 +358,12 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
             let sighting = Sighting {
                 scene: seen.scene,
                 score: seen.score,
-                local: MinuteOfDay::at(self.clock.unix_ms(), self.utc_offset_minutes),
+                local: MinuteOfDay::at(self.clock.unix_ms(), &self.wall_clock),
             };
             self.machine.handle_sighting(sighting, now);
         }
+        // Behind the verdict: the picture was looked at as it was before.
+        self.machine.handle_mode(self.watching.mode, now);
     }
 
     fn send_picture(
