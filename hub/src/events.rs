@@ -21,10 +21,13 @@
 //! - What one event holds is not told again by the next, but for the pictures since the newest key frame.
 //! - In **quiet hours** none begins; one that runs goes on.
 //! - The **picture** that is sent for it is the best of its first 300 ms ([`PICTURE_WAIT`]).
+//! - Where **key frames alone** are looked at, it begins the pre-roll before the last look that showed nothing, and goes
+//!   on for two looks and a half behind the last motion, if that is longer than the post-roll (`looks.rs`).
 //!
 //! After each `handle_*` call the caller takes every effect ([`EventMachine::poll_effect`]), and calls
 //! [`EventMachine::handle_timeout`] no later than at [`EventMachine::poll_timeout`].
 
+mod looks;
 mod ring;
 mod settings;
 
@@ -32,8 +35,10 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::camera::EventEnd;
+use crate::detector::Mode;
 use crate::media::{MediaUnit, Tracks};
 use crate::motion::{MinuteOfDay, Scene};
+use looks::Looks;
 use ring::Ring;
 pub use ring::UNIT_OVERHEAD_BYTES;
 pub use settings::{
@@ -69,7 +74,7 @@ pub struct Beginning {
 /// Why an event ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndReason {
-    /// Nothing moved for the post-roll.
+    /// Nothing moved for the post-roll, or in two looks.
     MotionOver,
     /// It reached the longest length.
     LengthLimit,
@@ -120,7 +125,7 @@ pub enum Effect {
 pub struct Sighting {
     /// What the detector says, persistence considered.
     pub scene: Scene,
-    /// How much the picture shows ([`crate::motion::Verdict::score`]).
+    /// How much the picture shows ([`crate::motion::Verdict::score`]); nothing, where nothing moves in it.
     pub score: u16,
     /// The minute by the clock at the camera.
     pub local: MinuteOfDay,
@@ -164,6 +169,7 @@ pub struct EventMachine {
     settings: EventSettings,
     tracks: Option<Tracks>,
     ring: Ring,
+    looks: Looks,
     state: State,
     effects: VecDeque<Effect>,
     events: u64,
@@ -176,6 +182,7 @@ impl EventMachine {
             ring: Ring::new(settings.pre_roll(), settings.ring_bytes_max()),
             settings,
             tracks: None,
+            looks: Looks::new(),
             state: State::Idle,
             effects: VecDeque::new(),
             events: 0,
@@ -185,10 +192,16 @@ impl EventMachine {
     /// Other settings from now on, for the event that runs as well. What the ring holds stays as far as
     /// it fits.
     pub fn handle_settings(&mut self, settings: EventSettings, now: Duration) {
-        self.ring
-            .set_limits(settings.pre_roll(), settings.ring_bytes_max(), now);
         self.settings = settings;
+        self.limit_ring(now);
         self.expire(now);
+    }
+
+    /// Which pictures are looked at from here on. At first that is every one.
+    pub fn handle_mode(&mut self, mode: Mode, now: Duration) {
+        if self.looks.handle_mode(mode) {
+            self.limit_ring(now);
+        }
     }
 
     /// A stream begins, or goes on with other codec parameters or times. An event that runs ends.
@@ -225,6 +238,10 @@ impl EventMachine {
             return;
         }
         self.expire(now);
+        if unit.is_key_frame() {
+            self.looks.handle_key_frame(now);
+            self.limit_ring(now);
+        }
         if let State::Recording(recording) = &self.state
             && unit.is_key_frame()
             && now >= recording.began + self.settings.at_most()
@@ -237,7 +254,7 @@ impl EventMachine {
             State::Recording(_) => self.effects.push_back(Effect::Append(unit)),
             State::Waiting { last_motion } if unit.is_key_frame() => {
                 // What moved may be gone by then: a post-roll of what is left is shown.
-                let is_late = now >= last_motion + self.settings.post_roll();
+                let is_late = now >= last_motion + self.post_roll();
                 self.begin(if is_late { now } else { last_motion }, now);
             }
             _ => {}
@@ -248,6 +265,10 @@ impl EventMachine {
     /// this picture.
     pub fn handle_sighting(&mut self, sighting: Sighting, now: Duration) {
         self.expire(now);
+        // What moves in one picture, and is not motion yet, may have begun before it.
+        let is_still = sighting.scene != Scene::Moving && sighting.score == 0;
+        self.looks.handle_look(is_still, now);
+        self.limit_ring(now);
         if sighting.scene != Scene::Moving || self.tracks.is_none() {
             return;
         }
@@ -307,9 +328,17 @@ impl EventMachine {
         self.ring.is_too_small()
     }
 
+    /// The ring holds what an event that began now would begin with.
+    fn limit_ring(&mut self, now: Duration) {
+        let reach = self.looks.reach(self.settings.pre_roll());
+        self.ring
+            .set_limits(reach, self.settings.ring_bytes_max(), now);
+    }
+
     /// Begins an event with what the ring has, or waits for a key frame.
     fn begin(&mut self, motion: Duration, now: Duration) {
-        let since = motion.saturating_sub(self.settings.pre_roll());
+        let moved = self.looks.moved_since(motion);
+        let since = moved.saturating_sub(self.settings.pre_roll());
         let (Some(tracks), Some(units)) = (self.tracks.clone(), self.ring.since(since)) else {
             self.state = State::Waiting {
                 last_motion: motion,
@@ -361,9 +390,14 @@ impl EventMachine {
         }
     }
 
+    /// How long what moved is not over.
+    fn post_roll(&self) -> Duration {
+        self.looks.post_roll(self.settings.post_roll())
+    }
+
     /// When the post-roll is over.
     fn quiet_from(&self, recording: &Recording) -> Duration {
-        recording.last_motion + self.settings.post_roll()
+        recording.last_motion + self.post_roll()
     }
 
     /// When a camera without key frames is cut.
@@ -377,7 +411,7 @@ impl EventMachine {
         match &self.state {
             State::Idle => {}
             State::Waiting { last_motion } => {
-                let is_late = now >= *last_motion + self.settings.post_roll();
+                let is_late = now >= *last_motion + self.post_roll();
                 // Where only the ring is why it could not be recorded, it is told with the next key frame.
                 if is_late && !self.ring.is_too_small() {
                     self.state = State::Idle;
@@ -403,6 +437,7 @@ impl EventMachine {
     fn leave(&mut self, reason: EndReason) {
         self.close(reason);
         self.ring.clear();
+        self.looks.restart();
         // No cool-down: whoever tampers with the camera is worth the next event. One that is under way
         // from an event before stays.
         if !matches!(self.state, State::Cooling { .. }) {

@@ -14,7 +14,7 @@
 //! |picture - running average|   background.rs  above a threshold: the cell has changed
 //! stands still                  stillness.rs   what has not changed for 2 s is background from then on
 //! dilate 3x3, join, measure     regions.rs     what is smaller than the minimum area is nothing
-//! 3 of the last 5 pictures      here           only what lasts is motion
+//! 3 of the last 5 pictures      here           only what lasts is motion; fewer where they are far apart
 //! ```
 //!
 //! All arithmetic is on integers, so every machine comes to the same verdict.
@@ -62,7 +62,7 @@ use background::Background;
 use contrast::Contrast;
 use picture::Shrinker;
 pub use picture::{GRID_COLS_MAX, GRID_ROWS_MAX, Grid, Luma, LumaError, SIDE_MAX, SIDE_MIN};
-pub use quiet::{MINUTES_A_DAY, MinuteOfDay, QuietHours, QuietHoursError};
+pub use quiet::{MINUTES_A_DAY, MinuteOfDay, QuietHours, QuietHoursError, WallClock};
 use regions::RegionFinder;
 pub use regions::{REGIONS_MAX, Region};
 pub use settings::{
@@ -89,6 +89,11 @@ pub const PERSISTENCE_NEEDED: u32 = 3;
 /// From this distance on, in milliseconds, a picture stands for one that was not seen, too: where only
 /// key frames are decoded, two of them that show motion are enough.
 pub const SPARSE_MS: u64 = 500;
+
+/// From this distance on, in milliseconds, one picture that shows motion is enough. Whoever has stopped between two that are so
+/// far apart is background in the second already ([`STILL_AFTER_MS`]), and who only passes is in no more than one. A light
+/// that changes is told by its own rules, however far apart pictures are.
+pub const RARE_MS: u64 = 3_000;
 
 /// A calibration lasts at least so many pictures, so that one calm picture amid a flicker ends none.
 pub const CALIBRATION_PICTURES_MIN: u32 = 3;
@@ -322,7 +327,13 @@ impl MotionDetector {
         let moves = !view.finder.found().is_empty();
         // Also where something moves: a tree in the wind is learned in the end.
         view.background.learn(LEARN_SHIFT);
-        let stands_for = if distance_ms >= SPARSE_MS { 2 } else { 1 };
+        let stands_for = if distance_ms >= RARE_MS {
+            PERSISTENCE_NEEDED
+        } else if distance_ms >= SPARSE_MS {
+            2
+        } else {
+            1
+        };
         for _ in 0..stands_for {
             self.history = (self.history << 1 | u32::from(moves)) & ((1 << PERSISTENCE_WINDOW) - 1);
         }

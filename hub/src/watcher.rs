@@ -34,7 +34,7 @@ use crate::config::detection::Detection;
 use crate::detector::Mode;
 use crate::events::{Effect, EventMachine, Sighting};
 use crate::media::{MediaUnit, Tracks};
-use crate::motion::{MinuteOfDay, MotionSettings};
+use crate::motion::{MinuteOfDay, MotionSettings, WallClock};
 use crate::person::Score;
 pub use blind::WatchedOrTimed;
 pub use eyes::Eyes;
@@ -104,7 +104,8 @@ pub struct Watcher<C> {
     name: String,
     source: Box<dyn Source>,
     clock: C,
-    utc_offset_minutes: i16,
+    /// Of the quiet hours.
+    wall_clock: WallClock,
     /// What phones may set, if they may.
     wanted: Option<Wanted>,
     tracks: Option<Tracks>,
@@ -155,13 +156,11 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
             undecodable: 0,
             is_ring_too_small: false,
         };
-        let mut report: Box<dyn FnMut(Watching) + Send> = Box::new(report);
-        report(watching);
         Self {
             name,
             source,
             clock,
-            utc_offset_minutes: detection.utc_offset_minutes,
+            wall_clock: detection.wall_clock.clone(),
             wanted: None,
             tracks: Some(tracks),
             machine,
@@ -179,11 +178,13 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
             pictures: None,
             watching,
             is_ring_said: false,
-            report,
+            report: Box::new(report),
         }
     }
 
     async fn next(&mut self) -> Option<CameraEvent> {
+        // Also before anything comes, and again after others have made its events.
+        self.tell();
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);
@@ -366,10 +367,12 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
             let sighting = Sighting {
                 scene: seen.scene,
                 score: seen.score,
-                local: MinuteOfDay::at(self.clock.unix_ms(), self.utc_offset_minutes),
+                local: MinuteOfDay::at(self.clock.unix_ms(), &self.wall_clock),
             };
             self.machine.handle_sighting(sighting, now);
         }
+        // Behind the verdict: the picture was looked at as it was before.
+        self.machine.handle_mode(self.watching.mode, now);
     }
 
     fn send_picture(

@@ -7,7 +7,7 @@ use hub::config::detection::{Detection, UTC_OFFSET_MINUTES};
 use hub::detector::{DecodeErrorKind, Decoder, OpenH264, Show};
 use hub::motion::{
     FULL_PERMILLE, Luma, MASKS_MAX, MotionDetector, MotionSettings, REGIONS_MAX, SIDE_MIN, Scene,
-    Verdict, ZONES_MAX,
+    Verdict, WallClock, ZONES_MAX,
 };
 use hub::picture::Picture;
 use hub::thumbnail::{self, Thumbnail};
@@ -41,7 +41,9 @@ pub(crate) fn detection(data: &[u8]) {
     let values = set.motion.values();
     assert!(values.zones.len() <= ZONES_MAX && values.masks.len() <= MASKS_MAX);
     let (first, last) = UTC_OFFSET_MINUTES;
-    assert!((first..=last).contains(&set.utc_offset_minutes));
+    let is_fixed =
+        matches!(&set.wall_clock, WallClock::Fixed(minutes) if (first..=last).contains(minutes));
+    assert!(is_fixed, "a phone set {:?}", set.wall_clock);
     assert_eq!(
         set.cpu_percent, file.cpu_percent,
         "a phone set the hub's means"

@@ -32,6 +32,8 @@ pub struct Windows<C> {
     config: WindowsConfig,
     /// The camera's name, if nobody looks at the pictures only because they cannot be decoded.
     makeshift_of: Option<String>,
+    /// From this time of the clock on somebody wants to look at them.
+    until: Option<Duration>,
     tracks: Option<Tracks>,
     state: State,
     /// What one item made: at most three events.
@@ -59,6 +61,7 @@ impl<C: Clock> Windows<C> {
             clock,
             config,
             makeshift_of: None,
+            until: None,
             tracks: None,
             state: State::Waiting(now),
             ready: VecDeque::new(),
@@ -74,6 +77,32 @@ impl<C: Clock> Windows<C> {
         self
     }
 
+    /// Until this time of the clock, or the end of the event that is under way then: it has nothing more to say, and
+    /// [`Self::into_source`] goes on.
+    #[must_use]
+    pub fn no_longer_than(mut self, until: Duration) -> Self {
+        self.until = Some(until);
+        self
+    }
+
+    /// Whether its time is over ([`Self::no_longer_than`]), and no event is under way. Never where the pictures are such as
+    /// nobody can look at.
+    pub fn is_due(&self) -> bool {
+        self.is_due_at(self.clock.now())
+    }
+
+    fn is_due_at(&self, now: Duration) -> bool {
+        let tracks = self.tracks.as_ref();
+        self.until.is_some_and(|until| now >= until)
+            && matches!(self.state, State::Waiting(_))
+            && tracks.is_some_and(|tracks| tracks.video.codec.is_decodable())
+    }
+
+    /// Its source, and what that sends.
+    pub fn into_source(self) -> (Box<dyn Source>, Option<Tracks>) {
+        (self.source, self.tracks)
+    }
+
     /// Takes the first thing that the source had to say, which somebody has looked at.
     pub fn handle_first(&mut self, item: Option<SourceItem>) {
         self.handle_item(Ok(item), self.clock.now());
@@ -84,7 +113,7 @@ impl<C: Clock> Windows<C> {
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);
             }
-            if self.state == State::Over {
+            if self.state == State::Over || self.is_due() {
                 return None;
             }
             let item = self.source.next_item().await;
@@ -151,7 +180,9 @@ impl<C: Clock> Windows<C> {
             _ => {}
         }
         match (self.state, &self.tracks) {
-            (State::Waiting(at), Some(tracks)) if unit.is_sync && now >= at => {
+            (State::Waiting(at), Some(tracks))
+                if unit.is_sync && now >= at && !self.is_due_at(now) =>
+            {
                 self.ready.push_back(CameraEvent::EventStarted(EventStart {
                     tracks: tracks.clone(),
                     kind: EventKind::Plain,

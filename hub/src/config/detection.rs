@@ -10,7 +10,8 @@
 //! light_switch_percent = 60     # more of the picture at once is the light: 30 to 100
 //! masks = [[[0, 0], [1000, 0], [1000, 120], [0, 120]]]   # thousandths of width and height
 //! quiet = "22:00-06:30"         # no event begins in these hours
-//! utc_offset_minutes = 60       # of the clock that they are of: -720 to 840; it knows no summer time
+//! time_zone = "Europe/Berlin"   # of the clock that they are of, with its summer time; or, for one that knows none,
+//! # utc_offset_minutes = 60     # how far that is before UTC: -720 to 840
 //! pre_roll_seconds = 5.0        # 0 to 30
 //! post_roll_seconds = 5.0       # 1 to 120; motion within it is the same event
 //! at_most_seconds = 120.0       # 10 to 600
@@ -30,13 +31,14 @@ mod set;
 
 use std::path::PathBuf;
 
+use jiff::tz::{TimeZone, TimeZoneDatabase};
 use serde::Deserialize;
 
 use crate::detector::{CPU_PERCENT, CPU_PERCENT_DEFAULT};
 use crate::events::{EventSettings, EventSettingsError, EventValues, RING_BYTES};
 use crate::motion::{
     MotionSettings, MotionSettingsError, MotionValues, Point, Polygon, PolygonError, QuietHours,
-    Zone,
+    WallClock, Zone,
 };
 use crate::person::{PersonProgram, Score};
 
@@ -55,8 +57,8 @@ pub struct Detection {
     /// The share of one core for decoding and looking at this camera, in percent: of the time that passes while one
     /// thread is at it, not of the CPU time that the system counts.
     pub cpu_percent: u32,
-    /// How far the clock of the quiet hours is before UTC, in minutes, [`UTC_OFFSET_MINUTES`].
-    pub utc_offset_minutes: i16,
+    /// The clock of the quiet hours; a fixed one is before UTC by [`UTC_OFFSET_MINUTES`].
+    pub wall_clock: WallClock,
     /// Who says whether a person is in the picture of an event; none: nobody.
     pub person: Option<PersonProgram>,
     /// Whether what moves is looked for now. Always so in the file; a phone can turn it off.
@@ -72,7 +74,7 @@ impl Default for Detection {
             motion: MotionSettings::default(),
             events: EventSettings::default(),
             cpu_percent: CPU_PERCENT_DEFAULT,
-            utc_offset_minutes: 0,
+            wall_clock: WallClock::Fixed(0),
             person: None,
             detects: true,
         }
@@ -102,6 +104,7 @@ pub struct DetectionTable {
     #[serde(default)]
     masks: Vec<Vec<[u16; 2]>>,
     quiet: Option<String>,
+    time_zone: Option<String>,
     utc_offset_minutes: Option<i16>,
     pre_roll_seconds: Option<f64>,
     post_roll_seconds: Option<f64>,
@@ -141,13 +144,13 @@ impl Detection {
                 what: format!("{cpu_percent} is outside {min} to {max}"),
             });
         }
-        let utc_offset_minutes = utc_offset(table.utc_offset_minutes.unwrap_or(0))?;
+        let wall_clock = wall_clock(&table)?;
         Ok(Self {
             person: person(&table)?,
             events: events(&table)?,
             motion: motion(table)?,
             cpu_percent,
-            utc_offset_minutes,
+            wall_clock,
             detects: true,
         })
     }
@@ -186,6 +189,30 @@ fn person(table: &DetectionTable) -> Result<Option<PersonProgram>, DetectionErro
         arguments,
         at_least,
     }))
+}
+
+fn wall_clock(table: &DetectionTable) -> Result<WallClock, DetectionError> {
+    match (&table.time_zone, table.utc_offset_minutes) {
+        (None, minutes) => utc_offset(minutes.unwrap_or(0)).map(WallClock::Fixed),
+        (Some(name), None) => time_zone(name).map(WallClock::Zone),
+        (Some(_), Some(_)) => Err(DetectionError {
+            key: "utc_offset_minutes",
+            what: "time_zone says it already, summer time included; take utc_offset_minutes out"
+                .into(),
+        }),
+    }
+}
+
+/// What the system knows of a zone, which is newer than what is linked; that, where the system knows nothing.
+fn time_zone(name: &str) -> Result<TimeZone, DetectionError> {
+    let linked = |_unknown| TimeZoneDatabase::bundled().get(name);
+    let found = TimeZone::get(name).or_else(linked).ok();
+    // A zone of that name is one of which nothing is known.
+    let found = found.filter(|zone| !zone.is_unknown());
+    found.ok_or_else(|| DetectionError {
+        key: "time_zone",
+        what: format!("{name:?} is no time zone; for example \"Europe/Berlin\""),
+    })
 }
 
 fn utc_offset(minutes: i16) -> Result<i16, DetectionError> {
@@ -333,13 +360,35 @@ mod tests {
         assert_eq!(full.events.ring_bytes_max(), 4 << 20);
         let midnight = MinuteOfDay::new(0).unwrap();
         assert!(full.events.quiet().unwrap().contains(midnight));
-        assert_eq!((full.cpu_percent, full.utc_offset_minutes), (10, -60));
+        assert_eq!(full.cpu_percent, 10);
+        assert_eq!(full.wall_clock, WallClock::Fixed(-60));
         let asked = PersonProgram {
             program: "/bin/guess".into(),
             arguments: vec!["-q".into()],
             at_least: Score::new(40).unwrap(),
         };
         assert_eq!(full.person, Some(asked));
+    }
+
+    #[test]
+    fn a_time_zone_is_known_by_its_name_also_where_the_system_has_none() {
+        let detection = read("time_zone = \"Europe/Berlin\"").unwrap();
+        let WallClock::Zone(zone) = detection.wall_clock else {
+            panic!("a zone is no fixed offset");
+        };
+        let linked = TimeZoneDatabase::bundled().get("Europe/Berlin").unwrap();
+        for zone in [zone, linked] {
+            assert_eq!(zone.iana_name(), Some("Europe/Berlin"));
+            let clock = WallClock::Zone(zone);
+            // Noon by UTC, in January and July of 2026.
+            for (noon_s, want) in [(1_768_478_400, "13:00"), (1_784_116_800, "14:00")] {
+                let minute = MinuteOfDay::at(noon_s * 1000, &clock);
+                assert_eq!(minute.to_string(), want);
+            }
+        }
+        let both = "time_zone = \"Europe/Berlin\"\nutc_offset_minutes = 60";
+        let error = read(both).unwrap_err().to_string();
+        assert!(error.contains("take utc_offset_minutes out"), "{error}");
     }
 
     #[test]
@@ -361,6 +410,13 @@ mod tests {
             ("ring_mib = 65", "ring_mib"),
             ("cpu_percent = 101", "cpu_percent"),
             ("utc_offset_minutes = 841", "utc_offset_minutes"),
+            ("time_zone = \"Europe/Berlim\"", "time_zone"),
+            ("time_zone = \"Etc/Unknown\"", "time_zone"),
+            ("time_zone = \"\"", "time_zone"),
+            (
+                "time_zone = \"Europe/Berlin\"\nutc_offset_minutes = 60",
+                "utc_offset_minutes",
+            ),
             ("person_program = \"bin/guess\"", "person_program"),
             ("person_percent = 50", "person_percent"),
             (

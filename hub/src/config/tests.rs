@@ -248,6 +248,11 @@ fn every_mistake_names_its_line_and_key() {
             "sensitivity",
         ),
         (
+            "[camera]\nkind = \"virtual\"\n[camera.detection]\ntime_zone = \"Berlin\"\n",
+            5,
+            "time_zone",
+        ),
+        (
             "[[camera]]\nkind = \"virtual\"\nname = \"a\"\n[[camera]]\nkind = \"virtual\"\nname = \"a\"\n",
             8,
             "name",

@@ -257,7 +257,8 @@ pub struct LineHeads {
     /// How often its phone has asked that the relay be asked anew what it holds.
     pub asked_again: u64,
     /// Of how many events this process has told on it: on the notification line that they begin, which hints and
-    /// alarms do not count for, on the thumbnail line how they look. One that was lost with its sync counts as well.
+    /// alarms do not count for, and which counts also where nobody wants to be notified; on the thumbnail line how they
+    /// look. One that was lost with its sync counts as well.
     pub events_told: u64,
 }
 

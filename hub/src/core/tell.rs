@@ -63,9 +63,36 @@ impl Core {
         if !settings.privacy && !settings.alerts.want(notice.kind) {
             // Whatever else is said of this event has the name that it has now.
             let _name = self.event_name(&alert.camera, alert.started_unix_ms);
+            self.count_unwanted()?;
             return Ok(Recorded::Not(Stop::Unwanted));
         }
         self.notify_all(&notice, Ask::MakingRoom, now_unix_ms)
+    }
+
+    /// An event begins of which nobody is notified, and its picture goes before its clip all the same: it counts as one
+    /// that was told. The sync that covers the beginning of the clip lets that out.
+    fn count_unwanted(&mut self) -> Result<(), CoreError> {
+        if self.journal_ref()?.sends_in_full_size(Channel::EventVideo) {
+            return Ok(());
+        }
+        for line in self.lines_told(Channel::Notification) {
+            if let Some(state) = self.lines.get_mut(&line) {
+                state.events_told += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// The lines of a channel on which something can be told.
+    fn lines_told(&self, channel: Channel) -> Vec<Line> {
+        let can_be_told = |(line, state): &(&Line, &LineState)| {
+            line.channel == channel
+                && !state.broken
+                && state.standing != PROVEN
+                && !self.silence.is_silent(line.pairing)
+        };
+        let lines = self.lines.iter().filter(can_be_told);
+        lines.map(|(line, _)| *line).collect()
     }
 
     /// Tells every phone that a person is likely in the picture of an event of which it was told. No old clip goes for
@@ -157,14 +184,7 @@ impl Core {
         if self.journal_ref()?.sends_in_full_size(Channel::EventVideo) {
             return Ok(Recorded::Not(Stop::Covered));
         }
-        let can_be_told = |(line, state): &(&Line, &LineState)| {
-            line.channel == channel
-                && !state.broken
-                && state.standing != PROVEN
-                && !self.silence.is_silent(line.pairing)
-        };
-        let lines = self.lines.iter().filter(can_be_told);
-        let lines: Vec<Line> = lines.map(|(line, _)| *line).collect();
+        let lines = self.lines_told(channel);
         if lines.is_empty() {
             return Ok(Recorded::Not(self.nobody()));
         }

@@ -1,5 +1,7 @@
 //! The event machine: by example, and by whatever a camera may do.
 
+mod sparse;
+
 use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 

@@ -6,8 +6,39 @@
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
 /// Minutes of a day.
 pub const MINUTES_A_DAY: u16 = 24 * 60;
+
+/// Seconds of a day.
+const SECONDS_A_DAY: u64 = 60 * MINUTES_A_DAY as u64;
+
+/// What the clock on the wall at the camera shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WallClock {
+    /// So many minutes more than UTC, all year.
+    Fixed(i16),
+    /// The time of a zone, which has a summer time or not.
+    Zone(TimeZone),
+}
+
+impl WallClock {
+    /// How many seconds more than UTC it shows at `unix_ms` milliseconds since 1970.
+    fn ahead_s(&self, unix_ms: u64) -> i64 {
+        match self {
+            Self::Fixed(minutes) => 60 * i64::from(*minutes),
+            Self::Zone(zone) => {
+                let at = i64::try_from(unix_ms).ok();
+                let at = at.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+                // Beyond all calendars the last rule holds.
+                let offset = zone.to_offset(at.unwrap_or(Timestamp::MAX));
+                i64::from(offset.seconds())
+            }
+        }
+    }
+}
 
 /// A minute of the day by the clock on the wall at the camera: 0 to 1439.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,13 +50,12 @@ impl MinuteOfDay {
         (minute < MINUTES_A_DAY).then_some(Self(minute))
     }
 
-    /// The minute at which a wall clock so many minutes east of Greenwich shows `unix_ms` milliseconds since
-    /// 1970.
-    pub fn at(unix_ms: u64, utc_offset_minutes: i16) -> Self {
+    /// The minute that a wall clock shows `unix_ms` milliseconds since 1970.
+    pub fn at(unix_ms: u64, clock: &WallClock) -> Self {
         // Of a day, so that every sum fits.
-        let minute = (unix_ms / 60_000 % u64::from(MINUTES_A_DAY)) as i64;
-        let local = (minute + i64::from(utc_offset_minutes)).rem_euclid(i64::from(MINUTES_A_DAY));
-        Self(local as u16)
+        let second = (unix_ms / 1000 % SECONDS_A_DAY) as i64;
+        let local = (second + clock.ahead_s(unix_ms)).rem_euclid(SECONDS_A_DAY as i64);
+        Self((local / 60) as u16)
     }
 
     /// Since midnight.
@@ -148,9 +178,50 @@ mod tests {
             (14 * 60, at(14, 30)),
             (-12 * 60, at(12, 30)),
         ] {
-            assert_eq!(MinuteOfDay::at(unix_ms, offset), want, "{offset}");
+            let clock = WallClock::Fixed(offset);
+            assert_eq!(MinuteOfDay::at(unix_ms, &clock), want, "{offset}");
         }
-        assert!(MinuteOfDay::at(u64::MAX, i16::MAX).minute() < MINUTES_A_DAY);
+        let berlin = TimeZone::get("Europe/Berlin").unwrap();
+        for clock in [WallClock::Fixed(i16::MAX), WallClock::Zone(berlin)] {
+            assert!(MinuteOfDay::at(u64::MAX, &clock).minute() < MINUTES_A_DAY);
+        }
+    }
+
+    /// Nights in which the clocks are changed, by one hour either way at 01:00 UTC.
+    #[test]
+    fn a_zones_quiet_hours_follow_its_summer_time() {
+        let night: QuietHours = "22:00-06:30".parse().unwrap();
+        let zone = WallClock::Zone(TimeZone::get("Europe/Berlin").unwrap());
+        let winter = WallClock::Fixed(60);
+        // When they begin and end, by UTC; the last second before, and the first of it.
+        let (march_28, october_24) = (1_774_656_000, 1_792_800_000);
+        let at = |midnight: u64, hour: u64, minute: u64| midnight + hour * 3_600 + minute * 60;
+        let table = [
+            (at(march_28, 21, 0), at(march_28, 24 + 4, 30)),
+            (at(march_28, 24 + 20, 0), at(march_28, 48 + 4, 30)),
+            (at(october_24, 20, 0), at(october_24, 24 + 5, 30)),
+            (at(october_24, 24 + 21, 0), at(october_24, 48 + 5, 30)),
+        ];
+        for (begin_s, end_s) in table {
+            for (at_s, want) in [
+                (begin_s - 1, false),
+                (begin_s, true),
+                (end_s - 1, true),
+                (end_s, false),
+            ] {
+                let minute = MinuteOfDay::at(at_s * 1000, &zone);
+                assert_eq!(night.contains(minute), want, "{at_s} {minute}");
+            }
+        }
+        // What jumps is the clock, and a fixed one does not.
+        let change = at(march_28, 24 + 1, 0) * 1000;
+        let shown = |unix_ms, clock: &WallClock| MinuteOfDay::at(unix_ms, clock).to_string();
+        assert_eq!(shown(change - 1, &zone), "01:59");
+        assert_eq!(shown(change, &zone), "03:00");
+        assert_eq!(shown(change, &winter), "02:00");
+        let change = at(october_24, 24 + 1, 0) * 1000;
+        assert_eq!(shown(change - 1, &zone), "02:59");
+        assert_eq!(shown(change, &zone), "02:00");
     }
 
     #[test]

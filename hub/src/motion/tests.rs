@@ -391,6 +391,68 @@ fn one_picture_that_differs_is_nothing_but_rare_ones_count_for_those_between() {
     assert_eq!(camera.see(&picture), Scene::Moving);
 }
 
+/// Key frames alone, of a camera that has one in ten seconds.
+const FAR_APART_MS: u64 = 10_000;
+
+#[test]
+fn who_is_in_one_of_pictures_that_are_far_apart_is_found_in_it() {
+    for interval_ms in [RARE_MS, FAR_APART_MS] {
+        let mut camera = Camera::watching(MotionValues::default());
+        camera.interval_ms = interval_ms;
+        assert_eq!(camera.see(&street()), Scene::Still);
+        let mut picture = street();
+        put(&mut picture, 300, 300, 60, 100, 20);
+        assert_eq!(camera.see(&picture), Scene::Moving);
+        // They have stopped, and then they have gone.
+        assert_eq!(camera.see(&picture), Scene::Still);
+        for left in [100, 400] {
+            let mut picture = street();
+            put(&mut picture, left, 300, 60, 100, 20);
+            assert_eq!(camera.see(&picture), Scene::Moving, "{left}");
+        }
+    }
+}
+
+#[test]
+fn of_pictures_that_are_far_apart_one_is_enough_for_motion_alone() {
+    let far_apart = |values| {
+        let mut camera = Camera::watching(values);
+        camera.interval_ms = FAR_APART_MS;
+        camera
+    };
+    let mut camera = far_apart(MotionValues::default());
+    let mut noise = Noise(7);
+    for index in 0..40 {
+        let mut picture = street();
+        if index >= 10 {
+            noise.onto(&mut picture, 16);
+        }
+        assert_eq!(camera.see(&picture), Scene::Still, "{index}");
+    }
+    // A gain, by itself.
+    let mut camera = far_apart(MotionValues {
+        light_switch_percent: 100,
+        ..MotionValues::default()
+    });
+    for percent in [160, 100, 125, 90] {
+        for _ in 0..40 {
+            let scene = camera.see(&gained(street(), percent));
+            assert_eq!(scene, Scene::Still, "{percent}");
+        }
+    }
+    // A light that is switched.
+    for brighter in [80_i16, -50] {
+        let mut camera = far_apart(MotionValues::default());
+        let mut picture = street();
+        for pixel in &mut picture {
+            *pixel = (i16::from(*pixel) + brighter).clamp(0, 255) as u8;
+        }
+        for index in 0..20 {
+            assert_ne!(camera.see(&picture), Scene::Moving, "{brighter} {index}");
+        }
+    }
+}
+
 #[test]
 fn another_size_or_a_restart_begins_anew() {
     let mut camera = Camera::watching(MotionValues::default());

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::camera::pauses::{HELD_MIN, Pauses};
 use crate::camera::{
     Camera, CameraError, Clock, DECODABLE, FileCamera, FileCameraConfig, LiveCamera, Source,
-    SourceConfig, SourceItem, Windows, WindowsConfig, caught, unless_panicked,
+    SourceConfig, SourceItem, VideoTrack, Windows, WindowsConfig, caught, unless_panicked,
 };
 use crate::config::detection::Detection;
 use crate::core::{CameraNumber, Presence, Wishes};
@@ -262,17 +262,11 @@ fn live<C: Clock + Clone + 'static>(
     };
     let mut wanted = Wanted::new(name, file.clone(), wishes);
     let detection = wanted.now();
-    let found = match blind.is_known(&tracks.video, clock.now()) {
-        true => {
-            reporter.set_undecodable(name, NO_KEY_FRAME);
-            None
-        }
-        false => eyes(name, tracks, &detection, reporter),
-    };
-    let Some(eyes) = found else {
+    let Some(eyes) = eyes(name, tracks, &detection, reporter) else {
         let windows = Windows::new(source, events.windows, clock);
         return by_the_clock(windows.until_decodable(name.to_owned()), first);
     };
+    let blind_until = blind.until(&tracks.video, clock.now());
     let seen = (tracks.clone(), eyes);
     let report = {
         let reporter = reporter.clone();
@@ -283,11 +277,9 @@ fn live<C: Clock + Clone + 'static>(
     let told_blind = {
         let (reporter, name, blind) = (reporter.clone(), name.to_owned(), blind.clone());
         let clock = clock.clone();
-        move |video| {
-            if let Some(video) = video {
-                blind.note(video, clock.now());
-            }
+        move |video: Option<Arc<VideoTrack>>| {
             reporter.set_undecodable(&name, NO_KEY_FRAME);
+            video.map_or(Duration::MAX, |video| blind.note(video, clock.now()))
         }
     };
     let watcher = Watcher::new(name.to_owned(), source, seen, &detection, clock, report);
@@ -300,7 +292,14 @@ fn live<C: Clock + Clone + 'static>(
         }
         None => watcher,
     };
-    Box::new(WatchedOrTimed::new(watcher, events.windows, told_blind))
+    let watched = WatchedOrTimed::new(watcher, events.windows, told_blind);
+    Box::new(match blind_until {
+        Some(until) => {
+            reporter.set_undecodable(name, NO_KEY_FRAME);
+            watched.blind_until(until)
+        }
+        None => watched,
+    })
 }
 
 fn by_the_clock<C: Clock + 'static>(

@@ -1,7 +1,7 @@
 //! A clip lets the picture of its event go first, which comes a moment later.
 //!
 //! A notification that an event begins is durable before anything of the clip is, and the picture soon after: so it
-//! says that a picture will come. That the picture is durable is not enough, because its line and that of the clip are
+//! says that a picture will come. One that nobody wants counts as well, and comes with the clip's beginning. That the picture is durable is not enough, because its line and that of the clip are
 //! tasks of their own, and either may see it first: the connection must have it. Each such notification is waited for,
 //! so that the picture of one camera does not let the clip of another go. It is pure: counts, numbers and times go in.
 //! This room must never hold clips for longer than [`PICTURE_HOLD_MS`] behind the last event that began, because not
@@ -22,7 +22,7 @@ const HOLD_MAX_MS: u64 = 2 * PICTURE_HOLD_MS;
 /// How the two lines of a phone stand that go before a clip.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Alerts {
-    /// How many events it was told of.
+    /// How many events it was told of, or would have been if it wanted to be notified.
     pub(super) begun: u64,
     /// Of how many it was given the picture.
     pub(super) pictured: u64,

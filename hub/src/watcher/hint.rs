@@ -68,8 +68,13 @@ impl Hints {
     pub(super) fn handle_switch(&mut self, is_on: bool, now: Duration) {
         self.is_on = is_on;
         if !is_on {
-            let _nobody = self.judge(None, now);
+            self.give_up(now);
         }
+    }
+
+    /// A look that is under way ends without an answer.
+    pub(super) fn give_up(&mut self, now: Duration) {
+        let _nobody = self.judge(None, now);
     }
 
     /// Whether a person is likely in the picture of an event, and in whose.

@@ -2,6 +2,7 @@
 //! its own.
 
 mod blind;
+mod sparse;
 
 use std::path::Path;
 use std::sync::Mutex;

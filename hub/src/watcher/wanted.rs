@@ -96,7 +96,7 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
     pub(super) fn handle_settings(&mut self, detection: Detection, now: Duration) {
         tracing::info!(camera = self.name, "a phone has set something");
         self.machine.handle_settings(detection.events, now);
-        self.utc_offset_minutes = detection.utc_offset_minutes;
+        self.wall_clock = detection.wall_clock;
         if let Some(hints) = &mut self.hints {
             hints.handle_switch(detection.person.is_some(), now);
         }

@@ -190,6 +190,21 @@ async fn where_pictures_could_not_be_decoded_others_that_can_end_the_makeshift()
 }
 
 #[tokio::test]
+async fn a_makeshift_whose_time_is_over_ends_behind_its_event() {
+    // Amid the event from 0 s to 4 s, and in the gap behind it.
+    for until in [2, 6] {
+        let mut items = vec![(0, Ok(Some(format(64))))];
+        items.extend(pictures(0..12));
+        let makeshift = |windows: Windows<Seconds>| {
+            let windows = windows.until_decodable("door".into());
+            windows.no_longer_than(Duration::from_secs(until))
+        };
+        let words = run_as(items, makeshift).await.0;
+        assert_eq!(words, "S64 0! 1 2! 3 E", "{until}");
+    }
+}
+
+#[tokio::test]
 async fn a_source_that_fails_cuts_its_event_off() {
     let mut items = vec![(0, Ok(Some(format(64))))];
     items.extend(pictures(0..2));

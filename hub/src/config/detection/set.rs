@@ -8,7 +8,7 @@ use journal::message::{CameraSettings, QuietSetting};
 
 use super::{Detection, DetectionError, checked_events, checked_motion, polygon, utc_offset};
 use crate::events::EventSettings;
-use crate::motion::{MinuteOfDay, MotionSettings, Point, QuietHours, Zone};
+use crate::motion::{MinuteOfDay, MotionSettings, Point, QuietHours, WallClock, Zone};
 
 impl Detection {
     /// Whether a phone may set this now: as [`Self::with`], and persons only where there is somebody to ask. A file
@@ -39,9 +39,9 @@ impl Detection {
                 Some(false) => None,
                 Some(true) | None => self.person.clone(),
             },
-            utc_offset_minutes: match settings.utc_offset_minutes {
-                Some(minutes) => utc_offset(minutes)?,
-                None => self.utc_offset_minutes,
+            wall_clock: match settings.utc_offset_minutes {
+                Some(minutes) => WallClock::Fixed(utc_offset(minutes)?),
+                None => self.wall_clock.clone(),
             },
             detects: settings.detects.unwrap_or(self.detects),
         })
@@ -142,7 +142,8 @@ mod tests {
             ..CameraSettings::default()
         };
         let both = file.with(&set).unwrap();
-        assert_eq!((both.detects, both.utc_offset_minutes), (false, 60));
+        assert!(!both.detects);
+        assert_eq!(both.wall_clock, WallClock::Fixed(60));
         assert_eq!(both.motion.values().sensitivity, 80);
         assert!(both.motion.zones().is_empty(), "a phone's zones replace");
         // The file's mask holds whatever a phone says.
@@ -157,6 +158,22 @@ mod tests {
             ..CameraSettings::default()
         };
         assert_eq!(file.with(&unmasked), Ok(file.clone()));
+    }
+
+    /// A phone knows of no zones.
+    #[test]
+    fn what_a_phone_sets_of_the_clock_wins_over_the_files_time_zone() {
+        let table: DetectionTable = toml::from_str("time_zone = \"Europe/Berlin\"").unwrap();
+        let file = Detection::new(table).unwrap();
+        assert!(matches!(file.wall_clock, WallClock::Zone(_)));
+        let offset = |utc_offset_minutes| CameraSettings {
+            utc_offset_minutes,
+            ..CameraSettings::default()
+        };
+        let set = file.with(&offset(Some(-60))).unwrap();
+        assert_eq!(set.wall_clock, WallClock::Fixed(-60));
+        let given_back = file.with(&offset(None)).unwrap();
+        assert_eq!(given_back.wall_clock, file.wall_clock);
     }
 
     /// A phone says whether, and never whom.

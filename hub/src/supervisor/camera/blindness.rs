@@ -1,8 +1,8 @@
 //! Which stream of a camera was found to be undecodable although its parameters do not say so.
 //!
 //! Whoever looks at such a stream loses half a minute of events before that is known, and a camera on a bad line is opened
-//! again and again. So it is not looked at anew each time, but after an hour, or when it sends something else. This room
-//! must never keep a camera from being recorded.
+//! again and again. So it is not looked at anew each time, but after an hour, connected or not, or when it sends something
+//! else. This room must never keep a camera from being recorded.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,22 +18,23 @@ pub(in crate::supervisor) struct Blindness(Arc<Mutex<Option<Found>>>);
 
 struct Found {
     video: Arc<VideoTrack>,
-    at: Duration,
+    until: Duration,
 }
 
 impl Blindness {
-    /// No key frame of this stream could be decoded, by now.
-    pub(super) fn note(&self, video: Arc<VideoTrack>, now: Duration) {
-        let found = Found { video, at: now };
+    /// No key frame of this stream could be decoded, by now; answers until when that counts.
+    pub(super) fn note(&self, video: Arc<VideoTrack>, now: Duration) -> Duration {
+        let until = now.saturating_add(BLIND_FOR);
+        let found = Found { video, until };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+        until
     }
 
-    /// Whether that was found of such a stream a while ago.
-    pub(super) fn is_known(&self, video: &VideoTrack, now: Duration) -> bool {
+    /// Until when that counts, if it was found of such a stream a while ago.
+    pub(super) fn until(&self, video: &VideoTrack, now: Duration) -> Option<Duration> {
         let found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        found
-            .as_ref()
-            .is_some_and(|found| *found.video == *video && now.saturating_sub(found.at) < BLIND_FOR)
+        let found = found.as_ref().filter(|found| *found.video == *video);
+        found.map(|found| found.until).filter(|until| *until > now)
     }
 }
 
@@ -60,10 +61,11 @@ mod tests {
     fn the_same_stream_is_not_looked_at_for_an_hour_and_another_one_at_once() {
         let (garden, door) = (Blindness::default(), Blindness::default());
         let at = Duration::from_secs;
-        garden.clone().note(video(640), at(100));
-        assert!(garden.is_known(&video(640), at(3_699)));
-        assert!(!garden.is_known(&video(640), at(3_700)));
-        assert!(!garden.is_known(&video(320), at(101)));
-        assert!(!door.is_known(&video(640), at(101)));
+        let over = at(3_700);
+        assert_eq!(garden.clone().note(video(640), at(100)), over);
+        assert_eq!(garden.until(&video(640), at(3_699)), Some(over));
+        assert_eq!(garden.until(&video(640), over), None);
+        assert_eq!(garden.until(&video(320), at(101)), None);
+        assert_eq!(door.until(&video(640), at(101)), None);
     }
 }

@@ -53,6 +53,7 @@ async fn where_no_key_frame_can_be_decoded_for_a_while_events_go_by_the_clock() 
     let report = move |video| {
         assert_eq!(video, looked_at);
         count.fetch_add(1, Ordering::SeqCst);
+        Duration::MAX
     };
     let windows = WindowsConfig {
         event: Duration::from_secs(30),
@@ -78,6 +79,73 @@ async fn where_no_key_frame_can_be_decoded_for_a_while_events_go_by_the_clock() 
     assert_eq!((pictures, ended), (20, Some(EventEnd::Completed)));
     assert_eq!(reports.load(Ordering::SeqCst), 1, "it is said once");
     assert!(camera.held() >= BLIND_AFTER, "{:?}", camera.held());
+}
+
+/// What comes by the clock, and then nothing for a while.
+struct Pausing(std::vec::IntoIter<SourceItem>);
+
+impl Source for Pausing {
+    fn next_item(&mut self) -> NextItem<'_> {
+        match self.0.next() {
+            Some(item) => Box::pin(std::future::ready(Ok(Some(item)))),
+            None => Box::pin(std::future::pending()),
+        }
+    }
+}
+
+/// A camera on a good network stays connected for months. The same of one that was opened again within the hour.
+#[tokio::test]
+async fn an_hour_later_what_moves_makes_events_again_behind_the_one_by_the_clock() {
+    const HOUR: Duration = Duration::from_secs(3_600);
+    for is_opened_again in [false, true] {
+        let mut broken = items_of(34, 34).into_iter();
+        let mut rig = Rig::new(broken.next().unwrap(), &detection(SHORT));
+        let half_a_minute = broken.by_ref().take(320);
+        match is_opened_again {
+            true => half_a_minute.for_each(drop),
+            false => rig.play(half_a_minute).await,
+        }
+        assert_eq!(rig.watcher.is_blind(), !is_opened_again);
+        // A group of pictures, and the key frame of the next one.
+        let group: Vec<SourceItem> = broken.take(11).collect();
+        rig.watcher.source = Box::new(Pausing(group.into_iter()));
+        let now = Duration::from_millis(rig.now_ms);
+        let windows = WindowsConfig {
+            event: Duration::from_secs(30),
+            gap: Duration::ZERO,
+        };
+        let camera = WatchedOrTimed::new(rig.watcher, windows, move |_video| now + HOUR);
+        let mut camera = match is_opened_again {
+            true => camera.blind_until(now + HOUR),
+            false => camera,
+        };
+        let event = camera.next_event().await;
+        assert!(
+            matches!(&event, Some(CameraEvent::EventStarted(start)) if start.kind == EventKind::Plain),
+            "{event:?}"
+        );
+        for _ in 0..10 {
+            let event = camera.next_event().await;
+            assert!(
+                matches!(event, Some(CameraEvent::AccessUnit(_))),
+                "{event:?}"
+            );
+        }
+        let later = now + HOUR + Duration::from_secs(1);
+        rig.clock.set(later);
+        let event = camera.next_event().await;
+        assert_eq!(event, Some(CameraEvent::EventEnded(EventEnd::Completed)));
+        let moment = Duration::from_millis(20);
+        let silent = tokio::time::timeout(moment, camera.next_event()).await;
+        assert!(silent.is_err(), "another event by the clock");
+        assert!(is_opened_again || camera.held() >= BLIND_AFTER);
+
+        rig.watcher = camera.into_watcher().expect("somebody looks");
+        rig.now_ms = later.as_millis() as u64;
+        rig.play(items(&VISIT).into_iter().skip(1)).await;
+        assert_eq!(rig.letters(), "SJE", "{is_opened_again}");
+        assert!(!rig.watcher.is_blind());
+    }
 }
 
 #[tokio::test]
