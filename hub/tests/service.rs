@@ -175,7 +175,7 @@ fn its_supervisor_hears_of_it_and_a_changed_configuration_is_taken_while_it_runs
         "{page}"
     );
     let object = ask(&place, "metrics --json", &config);
-    let object: serde_json::Value = serde_json::from_str(&object).unwrap();
+    let object: Value = serde_json::from_str(&object).unwrap();
     assert_eq!(object["event"], "metrics");
     assert!(
         object["metrics"]
