@@ -69,13 +69,13 @@ impl End {
         if error == AppError::OlderCopy {
             return Self::Fatal(error);
         }
-        match (error.kind(), mode) {
-            (ErrorKind::Retry | ErrorKind::Peer, _) => Self::Line(error),
+        match error.kind() {
+            ErrorKind::Retry | ErrorKind::Peer => Self::Line(error),
             // Somebody may free space while we follow.
-            (ErrorKind::Space, SyncMode::Follow) => Self::Line(error),
+            ErrorKind::Space if mode.goes_on() => Self::Line(error),
             // The journal failed more than once in a row, and whoever asks next has it opened again: what is read first
             // then says whether it can be.
-            _ if mode == SyncMode::Follow && error.is_of_the_disk() => Self::Line(error),
+            _ if mode.goes_on() && error.is_of_the_disk() => Self::Line(error),
             _ => Self::Fatal(error),
         }
     }
@@ -92,6 +92,18 @@ impl End {
                 ErrorKind::Retry | ErrorKind::Peer | ErrorKind::Refused => Self::Connection(app),
                 _ => Self::Fatal(app),
             },
+        }
+    }
+
+    /// What was said of one mailbox, or of the `connection` that it is attached on. A mailbox that is refused time and
+    /// again stops no other.
+    fn from_mailbox(error: &ClientError, connection: &Connection) -> Self {
+        use relay_client::ErrorKind::{NotAdmitted, Replaced};
+        match error.kind() {
+            NotAdmitted | Replaced if !connection.is_closed() => {
+                Self::Line(AppError::from_client(error))
+            }
+            _ => Self::from_client(error),
         }
     }
 
@@ -130,19 +142,15 @@ pub(crate) async fn sync(shared: &Arc<Shared>, mode: SyncMode) -> Result<(), App
     if lines.is_empty() {
         return Err(AppError::NotPaired);
     }
-    let mut relays: BTreeMap<String, Vec<LineInfo>> = BTreeMap::new();
-    for line in lines {
-        relays.entry(line.relay.clone()).or_default().push(line);
-    }
     let mut tasks = JoinSet::new();
-    for (relay, lines) in relays {
-        tasks.spawn(sync_relay(Arc::clone(shared), relay, lines, mode));
+    for (texts, lines) in by_relay(lines) {
+        tasks.spawn(sync_relay(Arc::clone(shared), texts, lines, mode));
     }
     let mut first_error = Ok(());
     while let Some(ended) = tasks.join_next().await {
         let ended = joined(ended).unwrap_or(Ok(()));
         if let Err(error) = &ended
-            && mode == SyncMode::Follow
+            && mode.goes_on()
             && End::Fatal(error.clone()).concerns_all()
         {
             // The hubs of another relay would go on without these, and nobody be told.
@@ -151,6 +159,21 @@ pub(crate) async fn sync(shared: &Arc<Shared>, mode: SyncMode) -> Result<(), App
         first_error = first_error.and(ended);
     }
     first_error
+}
+
+/// The lines at each relay, with all that hubs call it: two connections of one device displace each other there.
+fn by_relay(lines: Vec<LineInfo>) -> Vec<(BTreeSet<String>, Vec<LineInfo>)> {
+    let mut relays: BTreeMap<String, (BTreeSet<String>, Vec<LineInfo>)> = BTreeMap::new();
+    for line in lines {
+        let text = line.relay.clone();
+        let address = text.parse::<RelayAddress>();
+        // What is none is said when it is connected to.
+        let relay = address.map_or_else(|_none| text.clone(), |address| address.relay_id.to_text());
+        let (texts, lines) = relays.entry(relay).or_default();
+        texts.insert(text);
+        lines.push(line);
+    }
+    relays.into_values().collect()
 }
 
 /// What a task came to; none if we ended it. A panic in it is ours to pass on.
@@ -165,14 +188,14 @@ fn joined<T>(ended: Result<T, JoinError>) -> Option<T> {
 /// Everything that goes over one relay.
 async fn sync_relay(
     shared: Arc<Shared>,
-    relay: String,
+    texts: BTreeSet<String>,
     lines: Vec<LineInfo>,
     mode: SyncMode,
 ) -> Result<(), AppError> {
     let progress = Arc::new(AtomicBool::new(false));
     let mut tries = Tries::new(mode);
     loop {
-        let ended = match connect(&shared, &relay, None).await {
+        let ended = match connect_by_any(&shared, &texts).await {
             Ok(connection) => {
                 tries.handle_admitted(shared.clock.now_ms());
                 one_connection(&shared, connection, &lines, mode, &progress).await
@@ -234,7 +257,7 @@ async fn one_connection(
     };
     let mut pass = match mode {
         SyncMode::Once => start(Stay::UntilLevel, &|_line| true),
-        SyncMode::Follow => start(Stay::Following, &|_line| true),
+        SyncMode::Follow | SyncMode::Attended => start(Stay::Following, &|_line| true),
     };
     let mut outcome = Ok(());
     let (mut over, mut said, mut stayed) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
@@ -244,7 +267,7 @@ async fn one_connection(
     loop {
         let ended = tokio::select! {
             ended = pass.tasks.join_next() => ended.map(joined),
-            () = stirred(&levels, &mut orders, pause), if mode == SyncMode::Follow => {
+            () = stirred(&levels, &mut orders, pause), if mode.goes_on() => {
                 let looked = look(shared, &levels, &said).await;
                 pause = looked.pause;
                 if !looked.tried.is_empty() || !looked.ordered.is_empty() {
@@ -258,7 +281,7 @@ async fn one_connection(
                 pass.tasks.shutdown().await;
                 return Err(End::Connection(error));
             }
-            Some(Some((_line, Err(end)))) if mode == SyncMode::Follow && end.concerns_all() => {
+            Some(Some((_line, Err(end)))) if mode.goes_on() && end.concerns_all() => {
                 pass.tasks.shutdown().await;
                 return Err(end);
             }
@@ -279,7 +302,7 @@ async fn one_connection(
                 outcome = outcome.and(other);
             }
             Some(None) => {}
-            None if mode == SyncMode::Once => {
+            None if !mode.goes_on() => {
                 // What it says was only now known to be all; a second pass takes it to the relay, and
                 // stays a moment for the hub's word. So it does before a hub is called silent: what was said
                 // long ago may have reached the relay only now. Each is done once for a pairing, and what no
@@ -355,6 +378,18 @@ pub(crate) async fn connect_to_relay(
     invitation: Option<Invitation>,
 ) -> Result<Connection, AppError> {
     connect(shared, relay, invitation).await.map_err(End::error)
+}
+
+/// Connects to a relay by whichever of its addresses it is reached.
+async fn connect_by_any(shared: &Shared, texts: &BTreeSet<String>) -> Result<Connection, End> {
+    let mut last = Err(End::Fatal(AppError::NotPaired));
+    for text in texts {
+        last = connect(shared, text, None).await;
+        if !matches!(last, Err(End::Connection(_))) {
+            break;
+        }
+    }
+    last
 }
 
 async fn connect(

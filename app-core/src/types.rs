@@ -122,6 +122,19 @@ pub enum SyncMode {
     Once,
     /// Until the future is dropped; connects again by itself.
     Follow,
+    /// As [`Self::Follow`], for somebody who waits for what comes: that the relay does not admit this device, or that
+    /// another has taken its place there, ends it at once.
+    Attended,
+}
+
+impl SyncMode {
+    /// Whether it ends only with the future, or where trying again cannot help.
+    pub(crate) fn goes_on(self) -> bool {
+        match self {
+            Self::Once => false,
+            Self::Follow | Self::Attended => true,
+        }
+    }
 }
 
 /// How a clip stands.

@@ -199,8 +199,20 @@ impl EventMachine {
 
     /// Which pictures are looked at from here on. At first that is every one.
     pub fn handle_mode(&mut self, mode: Mode, now: Duration) {
-        if self.looks.handle_mode(mode) {
-            self.limit_ring(now);
+        if !self.looks.handle_mode(mode) {
+            return;
+        }
+        self.limit_ring(now);
+        // Between two looks that were far apart nobody knows what moved: as long as that is looked for now, it is not over.
+        if let (Mode::EveryPicture, State::Recording(recording)) = (mode, &mut self.state) {
+            recording.last_motion = now;
+        }
+    }
+
+    /// Nobody looks from here on: what moved and still waits for a key frame is not told any more.
+    pub fn handle_blindfold(&mut self) {
+        if let State::Waiting { .. } = self.state {
+            self.state = State::Idle;
         }
     }
 

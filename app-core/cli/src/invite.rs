@@ -43,7 +43,7 @@ pub(crate) async fn invite(
     let ended = tokio::select! {
         ended = follow(&app, id, events, &mut image, style) => ended?,
         // It returns only with what trying again cannot cure.
-        synced = app.sync(SyncMode::Follow) => {
+        synced = app.sync(SyncMode::Attended) => {
             synced?;
             return Err(Failure::Internal("a sync that follows has ended".into()));
         }

@@ -65,7 +65,7 @@ pub(crate) async fn show(dir: &Path, options: &LiveOptions, style: Style) -> Res
 }
 
 async fn follow(app: &App) -> Result<(), Failure> {
-    Ok(app.sync(SyncMode::Follow).await?)
+    Ok(app.sync(SyncMode::Attended).await?)
 }
 
 /// One session, and those that follow it without a word from us.
@@ -90,7 +90,7 @@ async fn watch(
         };
         let mut change = None;
         match &event {
-            LiveEvent::Start { init, .. } => change = sink.start(init)?,
+            LiveEvent::Start { init, .. } => change = sink.start(init),
             LiveEvent::Media {
                 bytes,
                 begins_group,

@@ -169,7 +169,7 @@ async fn wait_for(app: &App, id: CommandId) -> Result<(), AppError> {
     let events = app.observe();
     tokio::select! {
         answered = answered(app, id, events) => answered,
-        ended = app.sync(SyncMode::Follow) => ended,
+        ended = app.sync(SyncMode::Attended) => ended,
     }
 }
 

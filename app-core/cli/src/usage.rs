@@ -12,6 +12,8 @@ use crate::output::{Place, Style};
 
 /// The exit code of wrong use.
 const EXIT_USAGE: u8 = 2;
+/// With which every code that the hub shows or prints begins.
+const CODE_PREFIX: &str = "SECLUSO";
 
 /// Says what is wrong with the words of a command line, or shows help or the version.
 pub(crate) fn refuse(error: &clap::Error, words: &[OsString]) -> ExitCode {
@@ -64,12 +66,32 @@ fn sentence(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     let lines = text.lines().take_while(|line| !line.is_empty());
-    lines.map(str::trim).collect::<Vec<_>>().join(" ")
+    without_codes(&lines.map(str::trim).collect::<Vec<_>>().join(" "))
+}
+
+/// A code that was given in the place of a command is a secret, and what scripts are told is kept.
+fn without_codes(text: &str) -> String {
+    let mut parts = text.split(CODE_PREFIX);
+    let mut said = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|of: char| !(of.is_ascii_alphanumeric() || ":-_.".contains(of)));
+        said.push_str("(a code)");
+        said.push_str(end.and_then(|end| part.get(end..)).unwrap_or_default());
+    }
+    said
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_code_in_a_wrong_place_is_not_repeated() {
+        let said =
+            without_codes("unrecognized subcommand 'SECLUSODEVICE1:AB-CD_9.x', or SECLUSO1:QQ");
+        assert_eq!(said, "unrecognized subcommand '(a code)', or (a code)");
+        assert_eq!(without_codes("no such file"), "no such file");
+    }
 
     #[test]
     fn a_failure_stands_beside_the_pictures_that_would_have_come() {

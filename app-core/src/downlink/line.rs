@@ -104,6 +104,8 @@ pub(super) struct LineTask {
     moved_at_ms: u64,
     /// How often the journal has failed for good while this line stored nothing.
     store_failures: u32,
+    /// The newest of the outbox when it was looked at last.
+    stored: Seq,
 }
 
 impl LineTask {
@@ -136,6 +138,7 @@ impl LineTask {
             due_at_ms: None,
             moved_at_ms,
             store_failures: 0,
+            stored: Seq::NONE,
         }
     }
 
@@ -243,7 +246,8 @@ impl LineTask {
             .connection
             .attach_receive(self.info.mailboxes.receive, cursor)
             .await;
-        let (state, deliveries) = attached.map_err(|error| End::from_client(&error))?;
+        let (state, deliveries) =
+            attached.map_err(|error| End::from_mailbox(&error, &self.connection))?;
         // A write that failed may be durable all the same, once the journal has been opened again: its facts
         // were told to nobody, and no later run repeats them.
         if self.was_attached && self.cursor < cursor {
@@ -252,6 +256,7 @@ impl LineTask {
         }
         self.was_attached = true;
         self.cursor = cursor;
+        self.stored = outbox.last;
         self.sender.handle_durable(outbox.last);
         self.sender.handle_ack(outbox.acked);
         let target = state.last.map_or(Seq::NONE, |head| head.seq);
@@ -272,7 +277,7 @@ impl LineTask {
             deliveries
                 .trim(cursor)
                 .await
-                .map_err(|error| End::from_client(&error))?;
+                .map_err(|error| End::from_mailbox(&error, &self.connection))?;
         }
         self.tell(Event::Connected { hub: self.hub() });
         self.progress.store(true, Ordering::Relaxed);
@@ -336,7 +341,7 @@ impl LineTask {
             let pause = self.pause(phase);
             tokio::select! {
                 delivery = next_delivery(&mut deliveries) => {
-                    let delivery = delivery.map_err(|error| End::from_client(&error))?;
+                    let delivery = delivery.map_err(|error| End::from_mailbox(&error, &self.connection))?;
                     let run = collect(delivery, &mut deliveries).await;
                     self.deliver(run, &deliveries).await?;
                 }
@@ -367,7 +372,7 @@ impl LineTask {
 
     fn lane_trouble(&self, trouble: Trouble) -> End {
         match trouble {
-            Trouble::Client(error) => End::from_client(&error),
+            Trouble::Client(error) => End::from_mailbox(&error, &self.connection),
             Trouble::Storage(error) => self.storage(error),
         }
     }
@@ -492,7 +497,7 @@ impl LineTask {
             if let (Some(deliveries), Some(last)) = (deliveries, run.last()) {
                 let mailbox = self.info.mailboxes.receive.send_id();
                 wal::leaves!("trim {} {}", mailbox.to_text(), last.seq);
-                deliveries.trim(last.seq).await.map_err(|error| End::from_client(&error))?;
+                deliveries.trim(last.seq).await.map_err(|error| End::from_mailbox(&error, &self.connection))?;
             }
         });
         let run = shared.engine.write(
@@ -514,7 +519,10 @@ impl LineTask {
 
     async fn handle_run(&mut self, run: Run, deliveries: &Option<Deliveries>) -> Result<(), End> {
         let now_ms = self.shared.clock.now_ms();
-        self.store_failures = 0;
+        if run.cursor > self.cursor || run.outbox.last > self.stored {
+            self.store_failures = 0;
+        }
+        self.stored = run.outbox.last;
         self.sender.handle_durable(run.outbox.last);
         self.sender.handle_ack(run.outbox.acked);
         if let Some(ack) = run.ack {
@@ -550,7 +558,7 @@ impl LineTask {
                 deliveries
                     .trim(run.cursor)
                     .await
-                    .map_err(|error| End::from_client(&error))?;
+                    .map_err(|error| End::from_mailbox(&error, &self.connection))?;
             }
         }
         match run.halt {
@@ -590,7 +598,9 @@ impl LineTask {
                             self.sender.handle_detached(self.hearing.until_ms());
                             return Ok(());
                         }
-                        attached => attached.map_err(|error| End::from_client(&error))?,
+                        attached => {
+                            attached.map_err(|error| End::from_mailbox(&error, &self.connection))?
+                        }
                     };
                     self.sender
                         .handle_attached(&state, self.shared.clock.now_ms());
@@ -624,7 +634,7 @@ impl LineTask {
                             );
                             append(handle, seq, after, envelope)
                                 .await
-                                .map_err(|error| End::from_client(&error))?;
+                                .map_err(|error| End::from_mailbox(&error, &self.connection))?;
                             self.sender.handle_sent(seq, digest, bytes);
                         }
                         (_, Some(_)) => self.sender.handle_missing(seq),
@@ -649,7 +659,7 @@ impl LineTask {
         };
         let envelope = match handle.fetch(seq).await {
             Ok(envelope) => envelope,
-            Err(error) => return Err(End::from_client(&error)),
+            Err(error) => return Err(End::from_mailbox(&error, &self.connection)),
         };
         let judged = self.shared.engine.write(
             move |core, _shell| core.handle_stored(line, seq, envelope.as_deref()),
@@ -696,7 +706,7 @@ impl LineTask {
                 ));
                 match self.stay.mode() {
                     SyncMode::Once => Err(End::Fatal(error)),
-                    SyncMode::Follow => {
+                    SyncMode::Follow | SyncMode::Attended => {
                         tracing::warn!(%error, "acks wait");
                         Ok(())
                     }
@@ -731,7 +741,7 @@ impl LineTask {
                 *appends = None;
                 self.sender.handle_not_next(now_ms);
             }
-            Err(error) => return Err(End::from_client(&error)),
+            Err(error) => return Err(End::from_mailbox(&error, &self.connection)),
         }
         Ok(())
     }

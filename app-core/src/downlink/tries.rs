@@ -74,7 +74,7 @@ impl Tries {
             End::Fatal(error) => return Err(error),
             End::Refused(error) if self.has_had_enough(now_ms) => return Err(error),
             // Whoever is at the relay in our place has the newer connection, and we are in no hurry.
-            End::Connection(AppError::Replaced) if self.mode == SyncMode::Once => {
+            End::Connection(AppError::Replaced) if self.mode != SyncMode::Follow => {
                 return Err(AppError::Replaced);
             }
             End::Refused(error) | End::Connection(error) | End::Line(error) => error,
@@ -85,7 +85,7 @@ impl Tries {
             self.backoff.reset();
             self.attempt = 1;
         }
-        if self.mode == SyncMode::Once && self.attempt >= CONNECTS_ONCE_MAX {
+        if !self.mode.goes_on() && self.attempt >= CONNECTS_ONCE_MAX {
             return Err(error);
         }
         self.attempt = self.attempt.saturating_add(1);
@@ -100,7 +100,8 @@ impl Tries {
         });
         refusals.count = refusals.count.saturating_add(1);
         let took_ms = now_ms.saturating_sub(refusals.since_ms);
-        self.mode == SyncMode::Once || (refusals.count >= REFUSALS_MIN && took_ms >= REFUSED_MS_MIN)
+        self.mode != SyncMode::Follow
+            || (refusals.count >= REFUSALS_MIN && took_ms >= REFUSED_MS_MIN)
     }
 }
 
@@ -166,14 +167,20 @@ mod tests {
     }
 
     #[test]
-    fn a_sync_that_is_to_end_returns_a_refusal_and_a_displacement_at_once() {
-        let mut tries = Tries::new(SyncMode::Once);
-        let refused = tries.handle_end(End::Refused(removed()), false, 0, 0);
-        assert_eq!(refused, Err(removed()));
-        let mut tries = Tries::new(SyncMode::Once);
-        tries.handle_admitted(0);
-        let displaced = tries.handle_end(End::Connection(AppError::Replaced), true, 0, 0);
-        assert_eq!(displaced, Err(AppError::Replaced));
+    fn a_sync_that_somebody_waits_for_returns_a_refusal_and_a_displacement_at_once() {
+        for mode in [SyncMode::Once, SyncMode::Attended] {
+            let mut tries = Tries::new(mode);
+            let refused = tries.handle_end(End::Refused(removed()), false, 0, 0);
+            assert_eq!(refused, Err(removed()));
+            let mut tries = Tries::new(mode);
+            tries.handle_admitted(0);
+            let displaced = tries.handle_end(End::Connection(AppError::Replaced), true, 0, 0);
+            assert_eq!(displaced, Err(AppError::Replaced));
+        }
+        // A network that is away is waited for all the same.
+        let mut tries = Tries::new(SyncMode::Attended);
+        let lost = End::Connection(AppError::Network("lost".into()));
+        assert_eq!(pauses(&mut tries, &lost, false, 10).len(), 10);
     }
 
     #[test]
@@ -206,7 +213,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_cured_ends_either() {
-        for mode in [SyncMode::Once, SyncMode::Follow] {
+        for mode in [SyncMode::Once, SyncMode::Follow, SyncMode::Attended] {
             let mut tries = Tries::new(mode);
             let end = tries.handle_end(End::Fatal(AppError::LineBroken), true, 0, 0);
             assert_eq!(end, Err(AppError::LineBroken));

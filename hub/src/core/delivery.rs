@@ -32,9 +32,11 @@ pub enum Verdict {
     Taken,
     /// Taken before.
     Duplicate,
-    /// New keys or a command, whose Commit has to wait, for room or because there were too many of late; or anything, of
-    /// which there was too much of late: nothing was taken, ask again later.
+    /// New keys or a command, whose Commit has to wait, for room or because there were too many of late: nothing was
+    /// taken, ask again later.
     Waits,
+    /// More has come on this line of late than one phone has to say: nothing was opened, ask again later.
+    Slowed,
     /// Something is missing before it: attach again from the cursor.
     Gap,
     /// Not made by the phone: drop the connection's delivery, wait, ask again.
@@ -103,10 +105,10 @@ impl Core {
             .is_none_or(|state| state.messages.allows(now_unix_ms));
         let mut verdict = match may_come {
             true => take(self, Takes::Messages)?,
-            false => Verdict::Waits,
+            false => Verdict::Slowed,
         };
         // Its Commit is never half: without room for it proposal or command stays where it is.
-        if may_come && verdict == Verdict::Waits && self.may_cost_a_commit(line, now_unix_ms)? {
+        if verdict == Verdict::Waits && self.may_cost_a_commit(line, now_unix_ms)? {
             let before = self.settings(now_unix_ms)?;
             verdict = take(self, Takes::MessagesAndProposals)?;
             if let Some(state) = self.lines.get_mut(&line) {

@@ -24,11 +24,11 @@ pub(super) const REFILL_MS: u64 = 30_000;
 /// The same for wishes to watch live, each of which is one too: whoever looks at a camera and at the next one is not
 /// to wait. What is not acked is bounded as ever ([`UNACKED_MAX`]).
 pub(super) const LIVE_REFILL_MS: u64 = 5_000;
-/// Messages of any kind that a line takes at once. A phone that was away for weeks may bring hundreds of acks, one for
-/// each beginning and each end of a clip.
-pub(super) const MESSAGES_BURST: u64 = 512;
+/// Messages of any kind that a line takes at once. A phone that was away for weeks may bring two thousand acks, one
+/// for each beginning and each end of a clip.
+pub(super) const MESSAGES_BURST: u64 = 2_048;
 /// One more is taken after so long, in milliseconds. While media flows an honest phone acks a line once in a second.
-pub(super) const MESSAGES_REFILL_MS: u64 = 500;
+pub(super) const MESSAGES_REFILL_MS: u64 = 250;
 /// How often a phone's heartbeats may have the relay asked anew at once: each time every line attaches again.
 pub(super) const ASKS_BURST: u64 = 4;
 /// Proposals and commands that may come at once after a start: no more than are refilled between two restarts

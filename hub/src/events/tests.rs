@@ -362,6 +362,32 @@ fn the_ring_keeps_to_its_bytes_and_a_group_that_is_too_large_is_given_up_whole()
     assert_eq!(rig.told[0].units, [35, 36, 37, 38, 39]);
 }
 
+/// Who was seen while detection was on is not told of once a phone has turned it off.
+#[test]
+fn what_waits_for_a_key_frame_is_forgotten_where_nobody_looks_any_more() {
+    for is_off in [true, false] {
+        let mut rig = Rig::new(EventValues {
+            ring_bytes_max: RING_BYTES.0,
+            ..EventValues::default()
+        });
+        for index in 0..20_u64 {
+            rig.now += PICTURE;
+            rig.machine
+                .handle_unit(picture(index, index == 0, 100_000), rig.now);
+        }
+        assert!(rig.machine.is_ring_too_small());
+        rig.machine
+            .handle_sighting(sighting(Scene::Moving, 1), rig.now);
+        if is_off {
+            rig.machine.handle_blindfold();
+        }
+        rig.now += PICTURE;
+        rig.machine.handle_unit(picture(20, true, 100_000), rig.now);
+        rig.take();
+        assert_eq!(rig.told.is_empty(), is_off);
+    }
+}
+
 /// Five seconds from one key frame to the next, of which the ring holds one: it gives them up, and whoever walks by then
 /// is told and shown all the same, as far as there is anything to begin with.
 #[test]

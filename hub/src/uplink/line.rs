@@ -493,6 +493,14 @@ pub(super) async fn receive(shared: &Shared) -> Result<(), Over> {
                     );
                     deliveries.trim(taken.cursor).await.map_err(Over::Client)?;
                 }
+                // Whatever is behind them may still prove this directory old, and is waited for as long as that may take.
+                Verdict::Slowed => {
+                    // A phone that says too much must not fill the log either.
+                    tracing::debug!("envelopes come too fast; they are asked for again");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(60));
+                    break;
+                }
                 Verdict::Waits
                 | Verdict::Gap
                 | Verdict::NotAuthentic
@@ -500,18 +508,7 @@ pub(super) async fn receive(shared: &Shared) -> Result<(), Over> {
                 | Verdict::LineBroken => {
                     // The others do not wait for what cannot be taken.
                     shared.hearing.heard(line);
-                    match taken.verdict {
-                        // A phone that says too much must not fill the log either.
-                        Verdict::Waits => {
-                            tracing::debug!("an envelope waits; it is asked for again");
-                        }
-                        verdict => {
-                            tracing::warn!(
-                                ?verdict,
-                                "an envelope could not be taken; it is asked for again"
-                            );
-                        }
-                    }
+                    tracing::warn!(verdict = ?taken.verdict, "an envelope could not be taken; it is asked for again");
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(Duration::from_secs(60));
                     break;

@@ -103,6 +103,7 @@ impl<C: Clock + Clone + 'static> Watcher<C> {
         if !detection.detects {
             self.leave_waiting_out();
             self.seen = None;
+            self.machine.handle_blindfold();
         } else if !self.watching.is_on {
             // Nobody saw what came meanwhile.
             self.waiting.push_back(Waiting::Gap);

@@ -303,6 +303,12 @@ impl Connection {
         self.inner.failure()
     }
 
+    /// Whether the connection has ended, by whomever.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.inner.quinn.close_reason().is_some()
+    }
+
     /// Ends the connection now.
     pub fn close(&self) {
         self.inner

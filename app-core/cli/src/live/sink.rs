@@ -99,10 +99,8 @@ impl Sink {
     }
 
     /// What a player needs first. Answers what is another film now, if anything was written before that is none of it.
-    ///
-    /// # Errors
-    /// A further file cannot be made.
-    pub(super) fn start(&mut self, init: &[u8]) -> Result<Option<Change>, Failure> {
+    /// Where no further file can be made it goes where the one before went, and so does all that follows.
+    pub(super) fn start(&mut self, init: &[u8]) -> Option<Change> {
         let beginning = Beginning::of(init);
         let before = self.beginning.as_ref();
         let is_another = before.is_some_and(|before| *before != beginning);
@@ -110,7 +108,13 @@ impl Sink {
             && self.next.is_none()
             && let Some(files) = &mut self.files
         {
-            self.next = Some(files.make()?);
+            match files.make() {
+                Ok(file) => self.next = Some(file),
+                Err(error) => {
+                    tracing::warn!(%error, "no further file can be made; the pictures go on in the one that is there");
+                    self.files = None;
+                }
+            }
         }
         // A file that was made for it begins with it, whatever was written elsewhere.
         let is_known = self.next.is_none() && self.started.as_deref() == Some(init);
@@ -118,10 +122,10 @@ impl Sink {
         self.is_behind = !self.put_start();
         let size = beginning.size;
         self.beginning = Some(beginning);
-        Ok(is_another.then(|| Change {
+        is_another.then(|| Change {
             size,
             file: self.files.as_ref().map(Files::newest),
-        }))
+        })
     }
 
     /// A whole fragment.
@@ -201,15 +205,17 @@ impl Files {
     }
 
     /// The next one that is not there yet.
-    fn make(&mut self) -> Result<File, Failure> {
+    fn make(&mut self) -> io::Result<File> {
         loop {
+            if self.newest == FILES_MAX {
+                return Err(io::Error::other("there are too many of them"));
+            }
             self.newest += 1;
             let path = self.newest();
             match File::options().write(true).create_new(true).open(&path) {
                 Ok(file) => return Ok(file),
-                Err(error)
-                    if error.kind() == io::ErrorKind::AlreadyExists && self.newest < FILES_MAX => {}
-                Err(error) => return Err(target(&path, &error)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
             }
         }
     }
@@ -274,7 +280,7 @@ mod tests {
     #[test]
     fn who_takes_them_too_slowly_loses_the_rest_of_a_group() {
         let (mut sink, waiting) = sink(2, None);
-        assert_eq!(sink.start(b"init").unwrap(), None);
+        assert_eq!(sink.start(b"init"), None);
         sink.fragment(b"a", true);
         sink.fragment(b"lost", false);
         assert_eq!(next(&waiting), b"init");
@@ -283,7 +289,7 @@ mod tests {
         assert_eq!(next(&waiting), b"a");
         assert_eq!(next(&waiting), b"b");
         // Another session of the same camera goes on in the same file.
-        assert_eq!(sink.start(b"init").unwrap(), None);
+        assert_eq!(sink.start(b"init"), None);
         sink.fragment(b"c", true);
         assert_eq!(next(&waiting), b"c");
         // What a player needs is not lost for want of room.
@@ -293,7 +299,7 @@ mod tests {
             size: None,
             file: None,
         };
-        assert_eq!(sink.start(b"another").unwrap(), Some(change));
+        assert_eq!(sink.start(b"another"), Some(change));
         sink.fragment(b"of no use", true);
         assert_eq!(next(&waiting), b"d");
         assert_eq!(next(&waiting), b"e");
@@ -313,12 +319,12 @@ mod tests {
         let others = place.path().join("door.2.mp4");
         std::fs::write(&others, b"somebody's").unwrap();
         let (mut sink, waiting) = sink(2, Some(Files::behind(&named)));
-        assert_eq!(sink.start(&init(640, 360, Some(1))).unwrap(), None);
+        assert_eq!(sink.start(&init(640, 360, Some(1))), None);
         sink.fragment(b"a", true);
         assert_eq!(next(&waiting), init(640, 360, Some(1)));
         assert_eq!(next(&waiting), b"a");
         // Another session of a camera with sound is no other film.
-        assert_eq!(sink.start(&init(640, 360, Some(2))).unwrap(), None);
+        assert_eq!(sink.start(&init(640, 360, Some(2))), None);
         assert_eq!(next(&waiting), init(640, 360, Some(2)));
         // There is no room for the next one when it comes: nothing of it is in the file before.
         sink.fragment(b"b", true);
@@ -329,7 +335,7 @@ mod tests {
             file: Some(further.clone()),
         };
         let larger = init(1920, 1080, None);
-        assert_eq!(sink.start(&larger).unwrap(), Some(change));
+        assert_eq!(sink.start(&larger), Some(change));
         sink.fragment(b"lost", true);
         assert_eq!(next(&waiting), b"b");
         assert_eq!(next(&waiting), b"c");
@@ -349,11 +355,11 @@ mod tests {
         let named = place.path().join("door.mp4");
         let (mut sink, waiting) = sink(1, Some(Files::behind(&named)));
         let first = init(640, 360, None);
-        assert_eq!(sink.start(&first).unwrap(), None);
+        assert_eq!(sink.start(&first), None);
         // The first still takes the one place.
         let file = Some(place.path().join("door.2.mp4"));
         for size in [(1920, 1080), (640, 360)] {
-            let change = sink.start(&init(size.0, size.1, None)).unwrap().unwrap();
+            let change = sink.start(&init(size.0, size.1, None)).unwrap();
             assert_eq!((change.size, &change.file), (Some(size), &file));
         }
         assert_eq!(next(&waiting), first);
@@ -361,6 +367,28 @@ mod tests {
         let part = waiting.try_recv().unwrap();
         assert_eq!(part.bytes, first);
         assert!(part.into.is_some());
+    }
+
+    /// A directory in which nothing can be made, or that is gone.
+    #[test]
+    fn where_no_further_file_can_be_made_the_pictures_go_on_where_they_went() {
+        let place = Place::new();
+        let named = place.path().join("gone").join("door.mp4");
+        let (mut sink, waiting) = sink(4, Some(Files::behind(&named)));
+        assert_eq!(sink.start(&init(640, 360, None)), None);
+        let larger = init(1920, 1080, None);
+        let change = Change {
+            size: Some((1920, 1080)),
+            file: None,
+        };
+        assert_eq!(sink.start(&larger), Some(change));
+        sink.fragment(b"a", true);
+        assert_eq!(next(&waiting), init(640, 360, None));
+        assert_eq!(next(&waiting), larger);
+        assert_eq!(next(&waiting), b"a");
+        let mut files = Files::behind(&place.path().join("door.mp4"));
+        files.newest = FILES_MAX;
+        assert!(files.make().is_err());
     }
 
     #[test]

@@ -286,9 +286,11 @@ impl Ends {
                 let delivered = self.hub.handle_envelope(line, seq, bytes, WALL_MS);
                 match delivered.map_err(broken)?.verdict {
                     Verdict::Taken => Ok(Effect::Taken(Kind::Other)),
-                    Verdict::Duplicate | Verdict::Gap | Verdict::NotAuthentic | Verdict::Waits => {
-                        Ok(Effect::Nothing)
-                    }
+                    Verdict::Duplicate
+                    | Verdict::Gap
+                    | Verdict::NotAuthentic
+                    | Verdict::Waits
+                    | Verdict::Slowed => Ok(Effect::Nothing),
                     Verdict::RolledBack => Err(broken("C8: the hub took itself for an old copy")),
                     Verdict::LineBroken => Err(broken("C6: the hub cannot use its line any more")),
                 }

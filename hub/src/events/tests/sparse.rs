@@ -81,6 +81,22 @@ fn an_event_goes_on_where_key_frames_alone_are_looked_at_from_amid_it_on() {
     assert_eq!(rig.told[0].end, Some((EndReason::MotionOver, over)));
 }
 
+/// Between the looks nobody knows: what is looked for closely now has a post-roll to be seen in.
+#[test]
+fn an_event_does_not_end_by_being_looked_at_more_closely() {
+    let mut rig = sparse();
+    rig.run_slowly(seconds(60), Look::KeyFrames, Scene::Still);
+    rig.run_slowly(seconds(10), Look::KeyFrames, Scene::Moving);
+    rig.run_slowly(seconds(11), Look::KeyFrames, Scene::Still);
+    rig.machine.handle_mode(Mode::EveryPicture, rig.now);
+    let from = rig.now;
+    rig.run_slowly(seconds(3), Look::All, Scene::Still);
+    assert_eq!(rig.ends(), [None::<EndReason>]);
+    rig.run_slowly(seconds(10), Look::All, Scene::Still);
+    let over = from + seconds(5);
+    assert_eq!(rig.told[0].end, Some((EndReason::MotionOver, over)));
+}
+
 #[test]
 fn what_moves_in_one_picture_and_is_no_motion_yet_belongs_to_the_event() {
     let mut rig = sparse();

@@ -11,7 +11,7 @@ async fn a_visit_that_one_key_frame_shows_is_one_event_and_has_its_beginning() {
     let script = [
         (Shows::Nobody, 12),
         (Shows::Somebody, 10),
-        (Shows::Nobody, 20),
+        (Shows::Nobody, 23),
     ];
     let mut items = items(&script);
     for item in &mut items {
