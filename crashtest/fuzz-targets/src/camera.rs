@@ -12,6 +12,7 @@ use bytes::Bytes;
 use hub::camera::command::Reader;
 use hub::camera::demux::Clip;
 use hub::camera::rtsp::assembly::{Assembly, Frame};
+use hub::camera::rtsp::sync::{LipSync, Stream};
 use hub::camera::{
     AvcConfig, CameraAddress, CameraError, HEVC_CONFIG_BYTES_MAX, HevcConfig, SourceItem,
     TIMESCALE_MAX, VideoCodec, VideoTrack,
@@ -88,6 +89,61 @@ fn nal_units(mut rest: &[u8]) {
             .expect("a NAL unit ends in its picture");
     }
     assert!(rest.is_empty(), "bytes behind the last NAL unit");
+}
+
+/// Times of any kind of both streams and their sender reports: the times of sound rise, but where what was heard had a wrong one, by
+/// more than a minute; and one doubt of a camera is told.
+pub(crate) fn rtsp_times(data: &[u8]) {
+    let mut input = Input::new(data);
+    let rate = |input: &mut Input<'_>| {
+        let rate = (input.number() % u64::from(TIMESCALE_MAX)) as u32;
+        NonZeroU32::new(rate).unwrap_or(NonZeroU32::MIN)
+    };
+    let (of_pictures, of_sound) = (rate(&mut input), rate(&mut input));
+    let behind_max = 60 * i64::from(of_sound.get());
+    let mut lip_sync = LipSync::default();
+    let mut now = Duration::ZERO;
+    let (mut pictures, mut sound) = (0_i64, 0_i64);
+    let (mut last, mut is_doubted) = (None, false);
+    for _ in 0..FRAMES_MAX {
+        if input.is_empty() {
+            return;
+        }
+        let flags = input.byte();
+        now += Duration::from_millis(u64::from(input.byte()) << (flags >> 5));
+        let elapsed = match flags & 1 == 0 {
+            true => &mut pictures,
+            false => &mut sound,
+        };
+        *elapsed = match flags & 2 == 0 {
+            true => elapsed.saturating_add(i64::from(input.word() as u16 as i16)),
+            false => input.number() as i64,
+        };
+        match (flags & 1 == 0, flags & 4 == 0) {
+            (true, true) => lip_sync.handle_picture(now, pictures, of_pictures),
+            (false, true) => {
+                let duration = input.word() as u32;
+                let placed = lip_sync.handle_sound(now, sound, duration, of_sound);
+                if let Some(placed) = placed {
+                    let back = last.map_or(-1, |last: i64| last.saturating_sub(placed));
+                    assert!(!(0..=behind_max).contains(&back), "the times of sound fall");
+                    last = Some(placed);
+                }
+            }
+            (is_video, false) => {
+                let (stream, rate) = match is_video {
+                    true => (Stream::Pictures, of_pictures),
+                    false => (Stream::Sound, of_sound),
+                };
+                let elapsed = if is_video { pictures } else { sound };
+                let doubt = lip_sync.handle_report(now, stream, input.number(), elapsed, rate);
+                if let Some(doubt) = doubt {
+                    assert!(!std::mem::replace(&mut is_doubted, true), "told twice");
+                    assert!(!doubt.to_string().contains('\n'), "{doubt}");
+                }
+            }
+        }
+    }
 }
 
 /// Frames as an RTSP camera's stream is taken apart into them: any times, any losses, other parameters at any place.

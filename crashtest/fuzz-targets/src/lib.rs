@@ -144,6 +144,8 @@ targets! {
         "hub::camera::command::Reader, with the splitter of NAL units and the size of pictures";
     rtsp_frames, 4096, camera::rtsp_frames, "frames of an RTSP camera, as they come out of RTP",
         "hub::camera::rtsp::assembly::Assembly";
+    rtsp_times, 4096, camera::rtsp_times, "times of an RTSP camera's pictures, sound and sender reports",
+        "hub::camera::rtsp::sync::LipSync";
     codec_configs, 1024, camera::codec_configs, "H.265 and AAC configurations of a camera's description",
         "hub::camera::HevcConfig, hub::media::AacConfig";
     camera_address, 2200, camera::camera_address, "addresses of cameras, with passwords in them",

@@ -127,6 +127,7 @@ pub fn of(target: &str) -> Vec<Seed> {
         "person_score" => texts(&["0.834\n", "1", "-0", "1e-3", "nan", "1.01", "a person"]),
         "command_stream" => camera::command_streams(),
         "rtsp_frames" => camera::rtsp_frames(),
+        "rtsp_times" => camera::rtsp_times(),
         "codec_configs" => camera::codec_configs(),
         "camera_address" => camera::addresses(),
         "detection" => camera::detections(),

@@ -28,7 +28,7 @@ const IDR: u8 = 5;
 
 /// Whether a test can have one. If not, that is said for the test of this name.
 #[must_use]
-pub fn is_here(test: &str) -> bool {
+pub(crate) fn is_here(test: &str) -> bool {
     let mut python = Command::new(PYTHON);
     python.arg("-I").arg(script()).arg("check");
     let status = python
@@ -46,7 +46,7 @@ fn script() -> PathBuf {
 
 /// Writes what a camera shows, and its sound, if it has any: frames of AAC as
 /// [`AUDIO_CONFIG`](test_camera::AUDIO_CONFIG) says.
-pub fn write(films: &Path, name: &str, scene: &Scene, sound: &[Bytes]) -> Outcome<()> {
+pub(crate) fn write(films: &Path, name: &str, scene: &Scene, sound: &[Bytes]) -> Outcome<()> {
     let units = scene.pictures.iter().map(|picture| unit(scene, picture));
     let pictures = records(units);
     std::fs::write(films.join(format!("{name}.pictures")), pictures)
@@ -83,7 +83,7 @@ fn unit(scene: &Scene, picture: &Picture) -> Vec<u8> {
 }
 
 /// A server that runs. Dropping it kills it, as pulling the plug does.
-pub struct Server {
+pub(crate) struct Server {
     /// Its process.
     pub child: Child,
     /// Where it listens.
@@ -94,7 +94,7 @@ pub struct Server {
 
 impl Server {
     /// Starts one that shows what [was written](write) for these cameras; port 0 is any. It listens when this returns.
-    pub fn start(films: &Path, names: &[&str], port: u16) -> Outcome<Self> {
+    pub(crate) fn start(films: &Path, names: &[&str], port: u16) -> Outcome<Self> {
         let log = films.join("server.log");
         let stderr = std::fs::File::create(&log).map_err(Trouble::machine("a server's log"))?;
         let mut child = Command::new(PYTHON)
@@ -143,12 +143,12 @@ impl Server {
     }
 
     /// The address of one of its cameras.
-    pub fn url(&self, name: &str) -> String {
+    pub(crate) fn url(&self, name: &str) -> String {
         format!("rtsp://127.0.0.1:{}/{name}", self.port)
     }
 
     /// How often it has said this.
-    pub fn count(&self, word: &str) -> usize {
+    pub(crate) fn count(&self, word: &str) -> usize {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         said.iter().filter(|line| *line == word).count()
     }

@@ -7,19 +7,19 @@ use bytes::Bytes;
 use test_camera::{Picture, Scene};
 
 /// Pictures a second.
-pub const RATE: u32 = 10;
+pub(crate) const RATE: u32 = 10;
 /// How long a picture is shown.
-pub const PICTURE: Duration = Duration::from_millis(1_000 / RATE as u64);
+pub(crate) const PICTURE: Duration = Duration::from_millis(1_000 / RATE as u64);
 /// Sound begins with the first piece behind the first picture, and ends with the last before the end: by so much it may be
 /// shorter or longer than the pictures.
-pub const SOUND_SLACK: Duration = Duration::from_millis(400);
+pub(crate) const SOUND_SLACK: Duration = Duration::from_millis(400);
 /// Ticks from one to the next.
 const TICKS: u64 = 90_000 / RATE as u64;
 /// Pictures in the clip.
-pub const CLIP: usize = 200;
+pub(crate) const CLIP: usize = 200;
 
 /// The clip, again and again: its bytes are left as they are.
-pub fn clip() -> Scene {
+pub(crate) fn clip() -> Scene {
     let path = crashtest::system::people_clip();
     let file = std::fs::read(path).expect("the clip is committed");
     let mp4 = re_mp4::Mp4::read_bytes(&file).expect("the clip is sound");
@@ -46,7 +46,7 @@ pub fn clip() -> Scene {
 }
 
 /// The sound of a clip of ours: frames of AAC as [`AUDIO_CONFIG`](test_camera::AUDIO_CONFIG) says.
-pub fn sound() -> Vec<Bytes> {
+pub(crate) fn sound() -> Vec<Bytes> {
     let place = "../hub/testdata/bframes.mp4";
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(place);
     let file = std::fs::read(path).expect("the clip is committed");
@@ -60,7 +60,7 @@ pub fn sound() -> Vec<Bytes> {
 }
 
 /// The same parameter sets before these pictures.
-pub fn showing(scene: Scene, pictures: Vec<Vec<Bytes>>) -> Scene {
+pub(crate) fn showing(scene: Scene, pictures: Vec<Vec<Bytes>>) -> Scene {
     let duration = pictures.len() as u64 * TICKS;
     let timed = (0..).zip(pictures).map(|(number, nals)| Picture {
         nals,
@@ -75,7 +75,7 @@ pub fn showing(scene: Scene, pictures: Vec<Vec<Bytes>>) -> Scene {
 }
 
 /// What stands behind lengths of four bytes.
-pub fn nals(mut data: &[u8]) -> Vec<Bytes> {
+pub(crate) fn nals(mut data: &[u8]) -> Vec<Bytes> {
     let mut nals = Vec::new();
     while let Some((length, behind)) = data.split_first_chunk::<4>() {
         let (nal, behind) = behind.split_at(u32::from_be_bytes(*length) as usize);

@@ -11,9 +11,9 @@ use test_camera::Scene;
 use crate::people::{RATE, clip, showing};
 
 /// Pictures before the clip.
-pub const HEAD: usize = 100;
+pub(crate) const HEAD: usize = 100;
 /// One of so many is a key frame there. An event begins with one, and so tells to so many pictures when it was found.
-pub const KEY_EVERY: usize = 2;
+pub(crate) const KEY_EVERY: usize = 2;
 /// Pictures behind the clip: longer than anybody looks.
 const TAIL: usize = 2_000;
 /// Macroblocks of one picture of the clip.
@@ -21,7 +21,7 @@ const MACROBLOCKS: u32 = 768 / 16 * 576 / 16;
 
 /// Ten seconds of the clip's first picture, the clip, and its last picture for long: the bytes of the clip are left as
 /// they are, and what stands still says in a few bytes that nothing has changed.
-pub fn visit() -> Scene {
+pub(crate) fn visit() -> Scene {
     let clip = clip();
     let key = &clip.pictures[0].nals;
     let still = |number: usize| vec![unchanged(number as u32 % 16)];
@@ -84,16 +84,16 @@ impl Bits {
 
 /// A picture in 4:2:0, of a quarter of the clip's size.
 #[derive(Clone)]
-pub struct Still {
+pub(crate) struct Still {
     pub luma: Vec<u8>,
     chroma: Vec<u8>,
 }
 
-pub const WIDTH: usize = 384;
-pub const HEIGHT: usize = 288;
+pub(crate) const WIDTH: usize = 384;
+pub(crate) const HEIGHT: usize = 288;
 
 /// The clip's first picture, every second pixel of every second line.
-pub fn street() -> Still {
+pub(crate) fn street() -> Still {
     let scene = clip();
     let mut stream = Vec::new();
     let parameters = [&scene.sps, &scene.pps].into_iter();
@@ -119,7 +119,7 @@ pub fn street() -> Still {
 }
 
 /// Pictures as a camera encodes them, to be played again and again.
-pub fn encoded(pictures: impl IntoIterator<Item = Still>) -> Scene {
+pub(crate) fn encoded(pictures: impl IntoIterator<Item = Still>) -> Scene {
     let config = EncoderConfig::new()
         .rate_control_mode(RateControlMode::Off)
         .max_frame_rate(FrameRate::from_hz(RATE as f32))
@@ -141,11 +141,11 @@ pub fn encoded(pictures: impl IntoIterator<Item = Still>) -> Scene {
 }
 
 /// The same numbers every time.
-pub struct Noise(pub u64);
+pub(crate) struct Noise(pub u64);
 
 impl Noise {
     /// Up to `most` grey values either way, for each pixel.
-    pub fn onto(&mut self, still: &Still, most: i16) -> Still {
+    pub(crate) fn onto(&mut self, still: &Still, most: i16) -> Still {
         let mut still = still.clone();
         for pixel in &mut still.luma {
             self.0 = self
@@ -160,7 +160,7 @@ impl Noise {
 }
 
 /// Every pixel times so many percent.
-pub fn gained(still: &Still, percent: u32) -> Still {
+pub(crate) fn gained(still: &Still, percent: u32) -> Still {
     let mut still = still.clone();
     for pixel in &mut still.luma {
         *pixel = (u32::from(*pixel) * percent / 100).min(255) as u8;
@@ -169,7 +169,7 @@ pub fn gained(still: &Still, percent: u32) -> Still {
 }
 
 /// Something white, in the left half for twenty steps.
-pub fn visited(still: &Still, step: usize) -> Still {
+pub(crate) fn visited(still: &Still, step: usize) -> Still {
     let mut still = still.clone();
     let left = 8 + 6 * step;
     for line in still.luma.chunks_exact_mut(WIDTH).skip(100).take(60) {

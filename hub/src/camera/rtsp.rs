@@ -7,7 +7,7 @@
 
 pub mod assembly;
 mod classify;
-mod sync;
+pub mod sync;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;

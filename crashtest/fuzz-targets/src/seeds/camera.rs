@@ -73,6 +73,47 @@ pub(super) fn rtsp_frames() -> Vec<Seed> {
     programs(&all)
 }
 
+/// A second of pictures and sound with a report of each, one without a clock, and times that jump.
+pub(super) fn rtsp_times() -> Vec<Seed> {
+    let rates = [90_000_u64.to_be_bytes(), 48_000_u64.to_be_bytes()].concat();
+    // Forty milliseconds, and a piece of sound of 1,024 ticks.
+    let picture: &[u8] = &[0, 20, 0x0E, 0x10];
+    let sound: &[u8] = &[1, 20, 4, 0, 4, 0];
+    let report =
+        |is_sound: u8, ntp: u64| [&[4 | is_sound, 1, 0, 0][..], &ntp.to_be_bytes()].concat();
+    let (of_pictures, of_sound) = (
+        report(0, 0xEB00_0000_0000_0000),
+        report(1, 0xEB00_0000_1000_0000),
+    );
+    let (untimed, jumped) = (report(0, 0), report(1, 0xEC00_0000_0000_0000));
+    let far = [&[3, 1][..], &i64::MAX.to_be_bytes(), &[4, 0]].concat();
+    let runs: [Vec<u8>; 3] = [
+        [
+            &[picture, sound].concat().repeat(12)[..],
+            &of_pictures,
+            &of_sound,
+            picture,
+            sound,
+        ]
+        .concat(),
+        [
+            picture,
+            sound,
+            &untimed,
+            &of_pictures,
+            &of_sound,
+            &jumped,
+            sound,
+            &jumped,
+        ]
+        .concat(),
+        [picture, sound, &far, sound, picture, sound].concat(),
+    ];
+    let all: Vec<Vec<u8>> = runs.iter().map(|run| [&rates[..], run].concat()).collect();
+    let all: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
+    programs(&all)
+}
+
 /// A record of each codec, and a configuration of AAC.
 pub(super) fn codec_configs() -> Vec<Seed> {
     programs(&[&HEVC_RECORD, &AVC_RECORD, &[0x12, 0x10], &[0xF8, 0xE0]])

@@ -56,25 +56,36 @@ const BEHIND_SECONDS_MAX: i64 = 60;
 
 /// One of the two streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stream {
+pub enum Stream {
+    /// That of video.
     Pictures,
+    /// That of audio.
     Sound,
 }
 
 /// Why a sender report is not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Doubt {
+pub enum Doubt {
+    /// Its sender has no clock, or none that can be believed.
     #[error("it tells no time")]
     NoTime,
+    /// It does not go on from the report before.
     #[error("the camera's clock jumped by {by_ms} ms")]
-    Jump { by_ms: i64 },
+    Jump {
+        /// In milliseconds.
+        by_ms: i64,
+    },
+    /// Sound would be too far from when it comes.
     #[error("it puts sound {by_ms} ms from where it comes")]
-    Far { by_ms: i64 },
+    Far {
+        /// In milliseconds.
+        by_ms: i64,
+    },
 }
 
 /// Finds the place of sound.
 #[derive(Debug, Default)]
-pub(super) struct LipSync {
+pub struct LipSync {
     reports: Reports,
     arrival: Arrival,
     /// What is added to the times of sound.
@@ -96,7 +107,7 @@ pub(super) struct LipSync {
 
 impl LipSync {
     /// A picture has come: `elapsed` ticks since PLAY.
-    pub(super) fn handle_picture(&mut self, now: Duration, elapsed: i64, rate: NonZeroU32) {
+    pub fn handle_picture(&mut self, now: Duration, elapsed: i64, rate: NonZeroU32) {
         self.is_told |= !self.has_pictures && elapsed != 0;
         self.has_pictures = true;
         self.arrival
@@ -105,7 +116,7 @@ impl LipSync {
 
     /// A sender report has come: `ntp` by the camera's clock is `elapsed` ticks since PLAY in that stream.
     /// Answers why it is not used, once for each connection.
-    pub(super) fn handle_report(
+    pub fn handle_report(
         &mut self,
         now: Duration,
         stream: Stream,
@@ -125,7 +136,7 @@ impl LipSync {
 
     /// A piece of sound has come that lasts `duration` ticks. Answers its time by the pictures' clock, in ticks since
     /// PLAY; `None` if it is to be left out.
-    pub(super) fn handle_sound(
+    pub fn handle_sound(
         &mut self,
         now: Duration,
         elapsed: i64,

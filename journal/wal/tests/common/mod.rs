@@ -9,7 +9,7 @@ use wal::store::MemStore;
 use wal::{Lsn, Options, RecoveryReport, SeededDice, Txn, Wal, WalError};
 
 /// A log file of 64 KiB makes rotations frequent.
-pub fn small() -> Options {
+pub(crate) fn small() -> Options {
     Options {
         log_file_bytes: 64 << 10,
         grow_bytes: 16 << 10,
@@ -18,11 +18,11 @@ pub fn small() -> Options {
     }
 }
 
-pub fn open(disk: &SimDisk, seed: u64) -> Result<(Wal, RecoveryReport), WalError> {
+pub(crate) fn open(disk: &SimDisk, seed: u64) -> Result<(Wal, RecoveryReport), WalError> {
     open_with(disk, seed, small())
 }
 
-pub fn open_with(
+pub(crate) fn open_with(
     disk: &SimDisk,
     seed: u64,
     options: Options,
@@ -33,7 +33,7 @@ pub fn open_with(
 }
 
 /// A transaction with one small value and perhaps a payload.
-pub fn put(wal: &mut Wal, key: &str, value: &str) -> Lsn {
+pub(crate) fn put(wal: &mut Wal, key: &str, value: &str) -> Lsn {
     let mut txn = Txn::new();
     txn.put(key, value);
     let staged = wal.stage(txn, ()).unwrap();
@@ -42,7 +42,7 @@ pub fn put(wal: &mut Wal, key: &str, value: &str) -> Lsn {
     lsn
 }
 
-pub fn put_payload(wal: &mut Wal, key: &str, bytes: Vec<u8>) -> Lsn {
+pub(crate) fn put_payload(wal: &mut Wal, key: &str, bytes: Vec<u8>) -> Lsn {
     let mut txn = Txn::new();
     txn.put_payload(key, bytes);
     let staged = wal.stage(txn, ()).unwrap();
@@ -51,14 +51,14 @@ pub fn put_payload(wal: &mut Wal, key: &str, bytes: Vec<u8>) -> Lsn {
     lsn
 }
 
-pub fn text(wal: &Wal, key: &str) -> Option<String> {
+pub(crate) fn text(wal: &Wal, key: &str) -> Option<String> {
     wal.get(key.as_bytes())
         .unwrap()
         .map(|value| String::from_utf8(value).unwrap())
 }
 
 /// The bytes that a payload key always has in the workload, so that a mix-up is seen.
-pub fn pattern(key: u64, version: u64, len: usize) -> Vec<u8> {
+pub(crate) fn pattern(key: u64, version: u64, len: usize) -> Vec<u8> {
     let mut dice = SeededDice(key << 32 | version);
     let mut bytes = vec![0; len];
     wal::Dice::fill(&mut dice, &mut bytes);
@@ -67,14 +67,14 @@ pub fn pattern(key: u64, version: u64, len: usize) -> Vec<u8> {
 
 /// What a journal should hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Model {
+pub(crate) struct Model {
     pub values: BTreeMap<Vec<u8>, Vec<u8>>,
     pub payloads: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 /// One random transaction, applied to the model as well. Every one counts itself, so that each
 /// prefix of the history is a different state.
-pub fn random_txn(dice: &mut SeededDice, number: u64, model: &mut Model) -> Txn {
+pub(crate) fn random_txn(dice: &mut SeededDice, number: u64, model: &mut Model) -> Txn {
     let mut txn = Txn::new();
     let count = number.to_le_bytes().to_vec();
     txn.put("count", count.clone());
@@ -106,7 +106,7 @@ pub fn random_txn(dice: &mut SeededDice, number: u64, model: &mut Model) -> Txn 
 }
 
 /// Everything that a journal holds.
-pub fn dump(wal: &Wal) -> Result<Model, WalError> {
+pub(crate) fn dump(wal: &Wal) -> Result<Model, WalError> {
     let mut model = Model::default();
     model.values.extend(wal.scan(b"", b"", usize::MAX)?);
     for (key, len) in wal.scan_payloads(b"", b"", usize::MAX)? {
@@ -118,7 +118,7 @@ pub fn dump(wal: &Wal) -> Result<Model, WalError> {
 }
 
 /// How many transactions of the history a journal holds.
-pub fn count(model: &Model) -> usize {
+pub(crate) fn count(model: &Model) -> usize {
     let bytes = model.values.get(b"count".as_slice());
     bytes.map_or(0, |bytes| {
         u64::from_le_bytes(bytes.clone().try_into().unwrap()) as usize
@@ -126,7 +126,7 @@ pub fn count(model: &Model) -> usize {
 }
 
 /// The oracle: a whole prefix of the history, all that was acknowledged in it.
-pub fn check(wal: &Wal, history: &[Model], acked: u64, context: &str) -> usize {
+pub(crate) fn check(wal: &Wal, history: &[Model], acked: u64, context: &str) -> usize {
     let found = dump(wal).unwrap_or_else(|error| panic!("{context}: {error}"));
     let n = count(&found);
     assert!(
