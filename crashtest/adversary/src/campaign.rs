@@ -299,14 +299,16 @@ fn told_so_far(system: &System) -> [usize; 2] {
 
 /// Notifications and pictures come to the phone, of which no sync runs; what is wrong with them is for the oracle.
 fn all_that_was_told(system: &mut System) -> Outcome<()> {
-    system.until("what the phone was told of", RETURN_PATIENCE, |system| {
-        if motion::has_come(system)? {
-            return Ok(Some(()));
+    // The hub records on, and what it says behind this look nobody was given the time to fetch.
+    let lines = system.until("what the phone was told of", RETURN_PATIENCE, |system| {
+        let lines = system.board().lines();
+        if motion::has_come(system, &lines)? {
+            return Ok(Some(lines));
         }
         system.sync_once().map(|_answer| None)
     })?;
     for (channel, word) in motion::SAID {
-        motion::judge(system, channel, word)?;
+        motion::judge(system, &lines, channel, word)?;
     }
     Ok(())
 }

@@ -34,8 +34,9 @@ pub(super) fn motion(system: &mut System) -> Outcome<Ends> {
     // the end, which opens its directory here and so leaves a start of which the phone's own notes say nothing.
     system.come_to_rest().map_err(Trouble::apart)?;
     system.stop(Role::App)?;
+    let lines = system.board().lines();
     for (channel, word) in SAID {
-        judge(system, channel, word)?;
+        judge(system, &lines, channel, word)?;
     }
     let ends = system.settle()?;
     Ok(Ends {
@@ -52,17 +53,17 @@ pub fn told_of(lines: &[Line], channel: &str) -> BTreeSet<u64> {
     told.filter_map(|line| line.number("unix_ms")).collect()
 }
 
-/// Whether all that the hub has said to be stored for the phone has come there, pictures whole; no sync runs.
+/// Whether all that the hub has said in these lines to be stored for the phone has come there, pictures whole; no sync
+/// runs.
 ///
 /// # Errors
 /// The phone's program failed.
-pub fn has_come(system: &mut System) -> Outcome<bool> {
-    let lines = system.board().lines();
+pub fn has_come(system: &mut System, lines: &[Line]) -> Outcome<bool> {
     for (channel, word) in SAID {
         let rows = rows(system, word)?;
         let is_here = |row: &&Value| row.get("state").is_none_or(|state| state == "complete");
         let there: BTreeSet<u64> = rows.iter().filter(is_here).filter_map(began).collect();
-        if !told_of(&lines, channel).is_subset(&there) {
+        if !told_of(lines, channel).is_subset(&there) {
             return Ok(false);
         }
     }
@@ -80,12 +81,12 @@ fn began(row: &Value) -> Option<u64> {
     row["started_unix_ms"].as_u64()
 }
 
-/// What the hub has said to be stored for the phone is there (C2), and nothing is there twice: what is not so is found to
-/// be broken. No sync runs.
+/// What the hub has said in these lines to be stored for the phone is there (C2), and nothing is there twice: what is not so
+/// is found to be broken. No sync runs. A hub that goes on says more meanwhile, of which this is no judgement.
 ///
 /// # Errors
 /// The phone's program failed.
-pub fn judge(system: &mut System, channel: &str, word: &str) -> Outcome<()> {
+pub fn judge(system: &mut System, lines: &[Line], channel: &str, word: &str) -> Outcome<()> {
     let rows = rows(system, word)?;
     let answer = Value::from(rows.clone());
     let there: Vec<u64> = rows.iter().filter_map(began).collect();
@@ -94,7 +95,7 @@ pub fn judge(system: &mut System, channel: &str, word: &str) -> Outcome<()> {
         let what = format!("the {channel} of one event is there twice: {answer}");
         system.found_broken("C2", what);
     }
-    let told = told_of(&system.board().lines(), channel);
+    let told = told_of(lines, channel);
     if let Some(missing) = told.difference(&each).next() {
         let what =
             format!("the {channel} of the event of {missing} is stored, and never came: {answer}");
