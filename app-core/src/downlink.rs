@@ -80,18 +80,13 @@ impl End {
         }
     }
 
-    /// What was said of a connection to which this device is admitted, or of anything on it.
+    /// What was said of a connection to which this device is admitted.
     fn from_client(error: &ClientError) -> Self {
         let app = AppError::from_client(error);
-        match error {
-            ClientError::Refused {
-                code: ErrorCode::MailboxLost | ErrorCode::UnknownSlot | ErrorCode::TooManyMailboxes,
-            } => Self::Line(app),
-            _ => match app.kind() {
-                // A refusal here is no more than a relay's word: if it is true, the next admission repeats it.
-                ErrorKind::Retry | ErrorKind::Peer | ErrorKind::Refused => Self::Connection(app),
-                _ => Self::Fatal(app),
-            },
+        match app.kind() {
+            // A refusal here is no more than a relay's word: if it is true, the next admission repeats it.
+            ErrorKind::Retry | ErrorKind::Peer | ErrorKind::Refused => Self::Connection(app),
+            _ => Self::Fatal(app),
         }
     }
 
@@ -99,11 +94,16 @@ impl End {
     /// again stops no other.
     fn from_mailbox(error: &ClientError, connection: &Connection) -> Self {
         use relay_client::ErrorKind::{NotAdmitted, Replaced};
-        match error.kind() {
-            NotAdmitted | Replaced if !connection.is_closed() => {
-                Self::Line(AppError::from_client(error))
-            }
-            _ => Self::from_client(error),
+        let may_concern_one = match error {
+            ClientError::Refused {
+                code: ErrorCode::MailboxLost | ErrorCode::UnknownSlot | ErrorCode::TooManyMailboxes,
+            } => true,
+            other => matches!(other.kind(), NotAdmitted | Replaced),
+        };
+        // A relay may close a connection with the same words, and nothing can be attached on that any more.
+        match may_concern_one && !connection.is_closed() {
+            true => Self::Line(AppError::from_client(error)),
+            false => Self::from_client(error),
         }
     }
 

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crashtest::oracle::Verdict;
-use crashtest::process::{Line, Role};
+use crashtest::process::{Line, Role, Start};
 use crashtest::system::{Setup, System};
 use crashtest::trouble::Outcome;
 use crashtest_players::{Film, Player, Seen, Want, decode, longest_stretch, play, read};
@@ -236,6 +236,15 @@ fn live_pictures_of_seconds_are_what_the_camera_made() -> Outcome<()> {
     Verdict::of(&ends).expect_pass()
 }
 
+/// Watching live to a file, with these words more.
+fn live(system: &System, more: &[&str]) -> Start {
+    let out = system.path("live.mp4").display().to_string();
+    let words = [&["live", "--out", &out, "--json"], more].concat();
+    let words = system.app_words(&words);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    Start::with(&words)
+}
+
 /// Who names a camera that the hub does not have is told so, instead of being shown nothing for ever, and is no viewer.
 #[test]
 fn a_camera_that_is_not_there_is_refused_by_name() -> Outcome<()> {
@@ -245,10 +254,7 @@ fn a_camera_that_is_not_there_is_refused_by_name() -> Outcome<()> {
     };
     let mut system = System::paired(setup)?;
     system.start_hub()?;
-    let out = system.path("live.mp4").display().to_string();
-    let words = system.app_words(&["live", "--camera", "nobody", "--out", &out, "--json"]);
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let start = crashtest::process::Start::with(&words);
+    let start = live(&system, &["--camera", "nobody"]);
     let answer = system.ask_started(Role::App, &start)?;
     assert_eq!(answer.code(), 2, "{answer:?}");
     let ends = of(&answer.lines, "live_ended");
@@ -269,10 +275,7 @@ fn a_viewer_that_is_killed_ends_its_session_within_seconds() -> Outcome<()> {
     };
     let mut system = System::paired(setup)?;
     system.start_hub()?;
-    let out = system.path("live.mp4").display().to_string();
-    let words = system.app_words(&["live", "--out", &out, "--json"]);
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let start = crashtest::process::Start::with(&words);
+    let start = live(&system, &[]);
     system.spawn(Role::App, &start)?;
     let patience = system.setup.patience;
     system.until("pictures", patience, |system| {

@@ -33,7 +33,6 @@ macro_rules! say {
 
 mod doctor;
 mod init;
-mod usage;
 
 fn write_line(line: std::fmt::Arguments<'_>) {
     use std::io::Write as _;
@@ -228,7 +227,7 @@ fn say_failure(message: &str, exit_code: u8, output: Output) -> ExitCode {
 /// Help, the version, or what is wrong with the command line.
 fn refuse(error: &clap::Error) -> ExitCode {
     let code = u8::try_from(error.exit_code()).unwrap_or(2);
-    match usage::sentence_for_scripts(error, std::env::args_os().skip(1)) {
+    match usage_words::sentence_for_scripts(error, std::env::args_os().skip(1)) {
         Some(message) => say_failure(&message, code, Output::Json),
         None => {
             // Nobody can be told that stdout or stderr is closed.

@@ -1,8 +1,9 @@
-//! One line on one connection: its mailbox read, its acks sent.
+//! One line on one connection: its mailbox read, and in `sending` its acks sent.
 //!
 //! The order is always: deliveries to the core, commit, then what the commit allows (events, trim,
-//! acks). What the relay claims against our books is fetched, and the core judges it. This room must never take the
-//! relay's word for that, nor hand on bytes of ours that are not [`Durable`].
+//! acks). This room must never announce, trim or ack what the core has not committed.
+
+mod sending;
 
 use std::collections::VecDeque;
 use std::future::{Future, pending, poll_fn};
@@ -12,15 +13,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
+use journal::Taken;
 use journal::ids::Channel;
-use journal::{Durable, Taken};
-use relay_client::{AppendEvent, AppendHandle, ClientError, Connection, Deliveries, Delivery};
+use relay_client::{AppendHandle, ClientError, Connection, Deliveries, Delivery};
 use tokio::sync::watch;
 use wal::mutant;
-use wire::envelope::Envelope;
-use wire::sender::{Evidence, Need, Sender, SenderEvent};
-use wire::{ErrorCode, Seq};
+use wire::Seq;
+use wire::sender::Sender;
+
+use sending::next_append_event;
 
 use super::hearing::Hearing;
 use super::live::{Lane, Stirred, Trouble};
@@ -28,9 +29,7 @@ use super::look::Levels;
 use super::{ATTEMPTS_ONCE_MAX, End, die};
 use crate::app::Shared;
 use crate::backoff::Backoff;
-use crate::core::{
-    AckSent, Delivered, Halt, Judged, LineInfo, RUN_BYTES_MAX, RUN_ENVELOPES_MAX, Run,
-};
+use crate::core::{AckSent, Delivered, Halt, LineInfo, RUN_BYTES_MAX, RUN_ENVELOPES_MAX, Run};
 use crate::error::{AppError, ErrorKind};
 use crate::event::Event;
 use crate::types::{HUB_WAIT_MS, HubId, SyncMode};
@@ -576,187 +575,6 @@ impl LineTask {
             Some(Halt::Journal(error)) => Err(self.storage(AppError::from_journal(&error))),
         }
     }
-
-    /// Compares the mailbox with the outbox and, once it may speak, sends what that holds, as far as the window allows.
-    async fn send(&mut self, appends: &mut Option<AppendHandle>) -> Result<(), End> {
-        loop {
-            while let Some(event) = self.sender.poll_event() {
-                self.handle_sender_event(event)?;
-            }
-            let line = self.info.line;
-            let now_ms = self.shared.clock.now_ms();
-            match self.sender.poll_need(now_ms) {
-                None => return Ok(()),
-                Some(Need::Attach) => {
-                    *appends = None;
-                    let attached = self.connection.attach_send(self.info.mailboxes.send).await;
-                    let (state, handle) = match attached {
-                        // What comes is taken all the same; whether ours may leave is asked again then.
-                        Err(ClientError::Refused {
-                            code: ErrorCode::UnknownSlot | ErrorCode::TooManyMailboxes,
-                        }) if !self.has_heard => {
-                            self.sender.handle_detached(self.hearing.until_ms());
-                            return Ok(());
-                        }
-                        attached => {
-                            attached.map_err(|error| End::from_mailbox(&error, &self.connection))?
-                        }
-                    };
-                    self.sender
-                        .handle_attached(&state, self.shared.clock.now_ms());
-                    *appends = Some(handle);
-                }
-                Some(Need::Digest(seq)) => {
-                    let digest = self
-                        .shared
-                        .engine
-                        .read(move |core, _shell| core.envelope_digest(line, seq));
-                    let digest = digest.await.map_err(|error| self.storage(error))?;
-                    self.sender
-                        .handle_digest(seq, digest, self.shared.clock.now_ms());
-                }
-                Some(Need::Stored(evidence)) => self.have_judged(evidence, appends).await?,
-                Some(Need::Envelope { .. }) if !self.has_heard => return Ok(()),
-                Some(Need::Envelope { seq, after }) => {
-                    let before = Seq(seq.0.saturating_sub(1));
-                    let found = self
-                        .shared
-                        .engine
-                        .read(move |core, _shell| core.next_envelope(line, before));
-                    let found = found.await.map_err(|error| self.storage(error))?;
-                    match (found, appends.as_mut()) {
-                        (Some((at, envelope)), Some(handle)) if at == seq => {
-                            let (digest, bytes) = (envelope.digest(), envelope.as_bytes().len());
-                            wal::leaves!(
-                                "envelope {} {seq} {}",
-                                self.info.mailboxes.send.to_text(),
-                                digest.to_text()
-                            );
-                            append(handle, seq, after, envelope)
-                                .await
-                                .map_err(|error| End::from_mailbox(&error, &self.connection))?;
-                            self.sender.handle_sent(seq, digest, bytes);
-                        }
-                        (_, Some(_)) => self.sender.handle_missing(seq),
-                        (_, None) => self.sender.handle_detached(now_ms),
-                    }
-                }
-            }
-        }
-    }
-
-    /// Fetches what the relay claims to hold of ours, and has it judged. An answer that does not come in time says
-    /// nothing, and least of all that there is no proof: the next connection begins with the question.
-    async fn have_judged(
-        &mut self,
-        evidence: Evidence,
-        appends: &Option<AppendHandle>,
-    ) -> Result<(), End> {
-        let (line, seq) = (self.info.line, evidence.relay().seq);
-        let Some(handle) = appends else {
-            self.sender.handle_detached(self.shared.clock.now_ms());
-            return Ok(());
-        };
-        let envelope = match handle.fetch(seq).await {
-            Ok(envelope) => envelope,
-            Err(error) => return Err(End::from_mailbox(&error, &self.connection)),
-        };
-        let judged = self.shared.engine.write(
-            move |core, _shell| core.handle_stored(line, seq, envelope.as_deref()),
-            |_core, _committed, judged, _shell| Ok(judged),
-        );
-        match judged.await.map_err(|error| self.storage(error))? {
-            Judged::Nothing => {
-                let now_ms = self.shared.clock.now_ms();
-                self.sender.handle_evidence_dismissed(now_ms);
-                Ok(())
-            }
-            Judged::RolledBack => {
-                self.sender.handle_proof();
-                self.levels.nudge();
-                Err(self.storage(AppError::OlderCopy))
-            }
-        }
-    }
-
-    fn handle_sender_event(&mut self, event: SenderEvent) -> Result<(), End> {
-        match event {
-            SenderEvent::Receipt { through } => {
-                self.moved_at_ms = self.shared.clock.now_ms();
-                let mut stored = None;
-                while let Some(ack) = self.acks.front().filter(|ack| ack.envelope <= through) {
-                    stored = Some(ack.through);
-                    self.acks.pop_front();
-                }
-                if let Some(seq) = stored {
-                    self.tell(Event::Acked {
-                        hub: self.hub(),
-                        seq: seq.0,
-                    });
-                }
-                Ok(())
-            }
-            SenderEvent::Rewound { from, .. } => {
-                tracing::info!(%from, "the relay forgot acks of ours; they are sent again");
-                Ok(())
-            }
-            SenderEvent::OverQuota { retry_after_s, .. } => {
-                let error = AppError::Network(format!(
-                    "the relay is full; it asks to come back in {retry_after_s} s"
-                ));
-                match self.stay.mode() {
-                    SyncMode::Once => Err(End::Fatal(error)),
-                    SyncMode::Follow | SyncMode::Attended => {
-                        tracing::warn!(%error, "acks wait");
-                        Ok(())
-                    }
-                }
-            }
-            SenderEvent::Misbehaved { seq } => Err(End::Line(AppError::Peer(format!(
-                "the relay gave a receipt for {seq}, which was never sent"
-            )))),
-        }
-    }
-
-    fn handle_append_event(
-        &mut self,
-        event: Result<AppendEvent, ClientError>,
-        appends: &mut Option<AppendHandle>,
-    ) -> Result<(), End> {
-        let now_ms = self.shared.clock.now_ms();
-        match event {
-            Ok(AppendEvent::Receipt(head)) => self.sender.handle_receipt(head, now_ms),
-            Ok(AppendEvent::Conflict { stored }) => self.sender.handle_conflict(stored, now_ms),
-            Ok(AppendEvent::NotNext { .. }) => self.sender.handle_not_next(now_ms),
-            Ok(AppendEvent::OverQuota {
-                size,
-                retry_after_s,
-                ..
-            }) => {
-                self.sender.handle_over_quota(size, retry_after_s, now_ms);
-            }
-            Err(ClientError::Refused {
-                code: ErrorCode::MailboxLost,
-            }) => {
-                *appends = None;
-                self.sender.handle_not_next(now_ms);
-            }
-            Err(error) => return Err(End::from_mailbox(&error, &self.connection)),
-        }
-        Ok(())
-    }
-}
-
-/// The only way out for bytes of ours: durable ones.
-async fn append(
-    handle: &mut AppendHandle,
-    seq: Seq,
-    after: Seq,
-    envelope: Durable<Envelope>,
-) -> Result<(), ClientError> {
-    let digest = envelope.digest();
-    let bytes = Bytes::from(envelope.into_inner().into_bytes());
-    handle.append(seq, after, digest, bytes).await
 }
 
 async fn next_delivery(deliveries: &mut Option<Deliveries>) -> Result<Delivery, ClientError> {
@@ -769,13 +587,6 @@ async fn next_delivery(deliveries: &mut Option<Deliveries>) -> Result<Delivery, 
 async fn stirred(lane: &mut Option<Lane>) -> Stirred {
     match lane {
         Some(lane) => lane.stirred().await,
-        None => pending().await,
-    }
-}
-
-async fn next_append_event(appends: &mut Option<AppendHandle>) -> Result<AppendEvent, ClientError> {
-    match appends {
-        Some(appends) => appends.next_event().await,
         None => pending().await,
     }
 }

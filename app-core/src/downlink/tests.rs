@@ -38,6 +38,8 @@ enum Place {
     Sender,
     /// Right behind that.
     Later,
+    /// On the stream of deliveries, before it says whose it is.
+    Nameless,
     /// On the stream of deliveries, once something of it is durable at the phone.
     Stream,
     /// Of the whole connection, when a mailbox is attached for sending.
@@ -193,6 +195,11 @@ async fn serve(
                 };
                 say(&mut control, &Frame::ReceiveState { slot, state }).await?;
                 let mut stream = connection.open_uni().await.ok()?;
+                let code = lock(&books).take_word(Place::Nameless, mailbox);
+                if let Some(code) = code {
+                    stream.reset(u32::from(code.to_u16()).into()).ok()?;
+                    continue;
+                }
                 say(&mut stream, &Frame::Stream { slot }).await?;
                 for one in held.iter().filter(|one| one.seq > cursor) {
                     let prefix = frame::deliver_prefix(one.seq, one.bytes.len());
@@ -295,7 +302,7 @@ impl World {
         let of = |info: &&LineInfo| info.line.channel == channel;
         let mailboxes = self.lines.iter().find(of).unwrap().mailboxes;
         match place {
-            Place::Reader | Place::Stream => mailboxes.receive.send_id(),
+            Place::Reader | Place::Nameless | Place::Stream => mailboxes.receive.send_id(),
             Place::Sender | Place::Later | Place::Connection => mailboxes.send,
         }
     }
@@ -383,14 +390,21 @@ async fn a_no_at_one_mailbox_ends_no_line_of_a_sync_that_follows() {
             Channel::EventVideo,
             ErrorCode::CertificateInvalid,
         ),
-        (Place::Connection, Channel::Config, ErrorCode::Revoked),
+        (
+            Place::Nameless,
+            Channel::Notification,
+            ErrorCode::MailboxLost,
+        ),
         (Place::Connection, Channel::EventVideo, ErrorCode::Replaced),
     ];
-    for (place, channel, code) in words {
+    // A connection is of no more use, whatever it was closed for: also for what else is said of one mailbox.
+    let closed = ErrorCode::ALL.iter();
+    let closed = closed.map(|code| (Place::Connection, Channel::Config, *code));
+    for (place, channel, code) in words.into_iter().chain(closed) {
         let world = World::start().await;
         let mailbox = world.mailbox(channel, place);
         let (times, connections) = match place {
-            Place::Connection => (1, 2),
+            Place::Nameless | Place::Connection => (1, 2),
             // Of the stream it is said behind what has come, which comes once.
             Place::Stream => (1, 1),
             Place::Reader | Place::Sender | Place::Later => (3, 1),

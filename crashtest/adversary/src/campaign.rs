@@ -333,7 +333,7 @@ pub(crate) fn come_back(system: &mut System) -> Outcome<()> {
         system.remember(format!("{look:?} {status:?}"));
         let told = status.relay_not_told == 0;
         let done = status.unacked_envelopes == 0 && !status.recording && told;
-        let good = status.standing == "good" && look.waiting == 0;
+        let good = status.standing == "good" && look.waiting_hub + look.waiting_phone == 0;
         Ok((done && good).then_some(()))
     })
 }

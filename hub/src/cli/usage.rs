@@ -2,8 +2,6 @@
 
 use std::ffi::OsString;
 
-use clap::error::ErrorKind;
-
 use crate::exit::{Code, Failure};
 
 /// What is wrong with a command line of these words, if whoever gave it reads JSON. None for a person, who gets what the
@@ -12,20 +10,8 @@ pub fn usage_failure(
     error: &clap::Error,
     words: impl IntoIterator<Item = OsString>,
 ) -> Option<Failure> {
-    let mut words = words.into_iter().take_while(|word| word != "--");
-    let wants_json = words.any(|word| word == "--json");
-    (wants_json && error.use_stderr()).then(|| Failure::new(Code::Usage, sentence(error)))
-}
-
-/// What the parser says, without how a command line should look.
-fn sentence(error: &clap::Error) -> String {
-    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "a command or an argument is missing; see --help".into();
-    }
-    let text = error.render().to_string();
-    let text = text.strip_prefix("error: ").unwrap_or(&text);
-    let lines = text.lines().take_while(|line| !line.is_empty());
-    lines.map(str::trim).collect::<Vec<_>>().join(" ")
+    let sentence = usage_words::sentence_for_scripts(error, words)?;
+    Some(Failure::new(Code::Usage, sentence))
 }
 
 #[cfg(test)]

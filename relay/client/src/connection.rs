@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use quinn::{ReadError, VarInt};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -21,7 +22,7 @@ use crate::append::{AppendEvent, AppendHandle};
 use crate::connect::{Config, read_error};
 use crate::deliver::Deliveries;
 use crate::error::ClientError;
-use crate::framed::{FrameReader, RawFrame};
+use crate::framed::{FrameReadError, FrameReader, RawFrame};
 use crate::live::{self, LiveGroup, LiveSender};
 use crate::pace;
 use crate::rpk::SEND_WINDOW_BYTES_MAX;
@@ -640,8 +641,15 @@ async fn accept_deliveries(inner: Arc<Inner>) {
 /// Hands a stream to the slot that its first frame names.
 async fn take_stream(inner: Arc<Inner>, stream: quinn::RecvStream) {
     let mut reader = FrameReader::new(stream, BODY_BYTES_MAX);
-    let Ok(Some(first)) = reader.next().await else {
-        return;
+    let first = match reader.next().await {
+        Ok(Some(first)) => first,
+        Err(FrameReadError::Stream(ReadError::Reset(code))) if !is_stale(code) => {
+            // A reset may undo all that was written before it (RFC 9000, section 3.2). Some slot waits for this
+            // stream, and nobody can say which.
+            return inner.end(ClientError::from_code(code.into_inner()));
+        }
+        // The slot was freed, or the connection is over.
+        Ok(None) | Err(_) => return,
     };
     match Frame::parse(first.kind, &first.body) {
         Ok(Frame::Stream { slot }) => {
@@ -668,6 +676,11 @@ async fn take_stream(inner: Arc<Inner>, stream: quinn::RecvStream) {
         }
         _ => inner.end(ClientError::Unexpected { kind: first.kind }),
     }
+}
+
+/// Whether a stream was reset as live groups are, for which no slot waits.
+fn is_stale(code: VarInt) -> bool {
+    code == VarInt::from_u32(u32::from(ErrorCode::Stale.to_u16()))
 }
 
 /// A panic while the lock was held cannot leave these tables half changed in a way that

@@ -42,6 +42,8 @@ struct Attachments {
     count: u64,
     /// Since the last order.
     again: bool,
+    /// Who did it last.
+    by: Option<Class>,
 }
 
 /// Envelopes that came for the first time since the last mark, by the class of who sent them.
@@ -117,11 +119,18 @@ impl Evil {
     pub fn look(&self) -> Look {
         let used = self.ends.iter();
         let used = used.filter(|((mailbox, _end), _)| !self.gone.contains(mailbox));
-        let again: Vec<bool> = used.map(|(_, end)| end.again).collect();
+        let used: Vec<Attachments> = used.map(|(_, end)| *end).collect();
+        let waiting = |class: Class| {
+            let away = used
+                .iter()
+                .filter(|end| end.by == Some(class) && !end.again);
+            away.count() as u64
+        };
         Look {
             lies: self.liar.told(),
-            ends: again.len() as u64,
-            waiting: again.iter().filter(|again| !**again).count() as u64,
+            ends: used.len() as u64,
+            waiting_hub: waiting(Class::Hub),
+            waiting_phone: waiting(Class::Phone),
             stored: self.mailboxes.count() as u64,
             fresh_hub: self.fresh.hub,
             fresh_phone: self.fresh.phone,
@@ -129,10 +138,11 @@ impl Evil {
         }
     }
 
-    fn attached(&mut self, mailbox: SendId, end: End) -> Side {
+    fn attached(&mut self, by: Class, mailbox: SendId, end: End) -> Side {
         let attachments = self.ends.entry((mailbox, end)).or_default();
         attachments.count += 1;
         attachments.again = true;
+        attachments.by = Some(by);
         Side::of(attachments.count)
     }
 
@@ -142,15 +152,20 @@ impl Evil {
     }
 
     /// A writer attaches; what it is shown.
-    pub fn attach_send(&mut self, mailbox: SendId) -> SendState {
-        let side = self.attached(mailbox, End::Writes);
+    pub fn attach_send(&mut self, by: Class, mailbox: SendId) -> SendState {
+        let side = self.attached(by, mailbox, End::Writes);
         let state = self.mailboxes.send_state(&mailbox);
         self.liar.send_state(state, side)
     }
 
     /// A reader attaches; what it is shown, and where it stands.
-    pub fn attach_receive(&mut self, mailbox: SendId, cursor: Seq) -> (ReceiveState, Reader) {
-        let side = self.attached(mailbox, End::Reads);
+    pub fn attach_receive(
+        &mut self,
+        by: Class,
+        mailbox: SendId,
+        cursor: Seq,
+    ) -> (ReceiveState, Reader) {
+        let side = self.attached(by, mailbox, End::Reads);
         let state = self.mailboxes.receive_state(&mailbox);
         let reader = Reader::new(cursor, &state, side);
         (self.liar.receive_state(state, side), reader)
@@ -287,10 +302,10 @@ mod tests {
         let mut evil = Evil::default();
         assert!(matches!(append(&mut evil, 1), Some(Answer::Receipt(_))));
         assert_eq!(evil.obey(Order::Vice(Vice::Wipe, 1)), Connections::Closed);
-        assert_eq!(evil.attach_send(BOX), SendState::default());
+        assert_eq!(evil.attach_send(Class::Hub, BOX), SendState::default());
         assert_eq!(append(&mut evil, 2), Some(Answer::NotNext(None)));
         evil.obey(Order::Behave);
-        assert_eq!(evil.attach_send(BOX).last.unwrap().seq, Seq(1));
+        assert_eq!(evil.attach_send(Class::Hub, BOX).last.unwrap().seq, Seq(1));
         assert_eq!(evil.look().lies, 2);
     }
 
@@ -324,7 +339,7 @@ mod tests {
             invitation: [letter; 16],
         };
         let mut evil = Evil::default();
-        let _shown = evil.attach_send(BOX);
+        let _shown = evil.attach_send(Class::Hub, BOX);
         evil.obey(Order::Vice(Vice::Withhold, 1));
         assert_eq!(evil.revoke(Some(guest(2)), &[BOX]), None);
         assert_eq!(evil.look().ends, 1);
@@ -333,7 +348,7 @@ mod tests {
         assert_eq!(said, Some(Revocation::Done));
         assert!(!evil.is_shut_out(&DeviceId([2; 32])) && evil.look().lies == 2);
         // Nobody is waited for there any more, whoever attaches it.
-        let _shown = evil.attach_send(BOX);
+        let _shown = evil.attach_send(Class::Hub, BOX);
         assert_eq!(evil.look().ends, 0);
         evil.obey(Order::Behave);
         evil.revoke(Some(guest(2)), &[BOX]);
@@ -356,12 +371,13 @@ mod tests {
     #[test]
     fn who_has_not_attached_since_the_last_order_is_waited_for() {
         let mut evil = Evil::default();
-        let _shown = evil.attach_send(BOX);
-        let _shown = evil.attach_receive(BOX, Seq::NONE);
-        assert_eq!((evil.look().ends, evil.look().waiting), (2, 0));
+        let _shown = evil.attach_send(Class::Hub, BOX);
+        let _shown = evil.attach_receive(Class::Phone, BOX, Seq::NONE);
+        let waiting = |evil: &Evil| (evil.look().waiting_hub, evil.look().waiting_phone);
+        assert_eq!((evil.look().ends, waiting(&evil)), (2, (0, 0)));
         evil.obey(Order::Behave);
-        assert_eq!(evil.look().waiting, 2);
-        let _shown = evil.attach_send(BOX);
-        assert_eq!(evil.look().waiting, 1);
+        assert_eq!(waiting(&evil), (1, 1));
+        let _shown = evil.attach_send(Class::Hub, BOX);
+        assert_eq!(waiting(&evil), (0, 1));
     }
 }

@@ -74,8 +74,10 @@ pub struct Look {
     pub lies: u64,
     /// Ends of mailboxes that were ever attached, without those that a hub has given up.
     pub ends: u64,
-    /// Those of them that have not been attached since the last order that closed the connections.
-    pub waiting: u64,
+    /// Those of them, on the hubs' side, that have not been attached since the last order that closed the connections.
+    pub waiting_hub: u64,
+    /// The same on the phones' side.
+    pub waiting_phone: u64,
     /// Envelopes stored.
     pub stored: u64,
     /// Envelopes that hubs sent for the first time since the last mark.
@@ -93,7 +95,8 @@ impl Look {
         json!({
             "lies": self.lies,
             "ends": self.ends,
-            "waiting": self.waiting,
+            "waiting_hub": self.waiting_hub,
+            "waiting_phone": self.waiting_phone,
             "stored": self.stored,
             "fresh_hub": self.fresh_hub,
             "fresh_phone": self.fresh_phone,
@@ -106,7 +109,8 @@ impl Look {
         Some(Self {
             lies: number("lies")?,
             ends: number("ends")?,
-            waiting: number("waiting")?,
+            waiting_hub: number("waiting_hub")?,
+            waiting_phone: number("waiting_phone")?,
             stored: number("stored")?,
             fresh_hub: number("fresh_hub")?,
             fresh_phone: number("fresh_phone")?,
@@ -164,11 +168,12 @@ mod tests {
         let look = Look {
             lies: 1,
             ends: 2,
-            waiting: 3,
-            stored: 4,
-            fresh_hub: 5,
-            fresh_phone: 6,
-            fresh_gone: 7,
+            waiting_hub: 3,
+            waiting_phone: 4,
+            stored: 5,
+            fresh_hub: 6,
+            fresh_phone: 7,
+            fresh_gone: 8,
         };
         assert_eq!(Look::from_json(&look.to_json()), Some(look));
     }

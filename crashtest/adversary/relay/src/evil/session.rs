@@ -253,7 +253,7 @@ impl Session {
                 if self.refuses(slot).await? {
                     return Ok(());
                 }
-                let state = self.shared.evil().attach_send(mailbox);
+                let state = self.shared.evil().attach_send(self.class, mailbox);
                 lock(&self.slots).insert(slot.0, Use::Send(mailbox));
                 self.send(&Frame::SendState { slot, state }).await
             }
@@ -266,7 +266,10 @@ impl Session {
                     return Ok(());
                 }
                 let mailbox = mailbox.send_id();
-                let (state, reader) = self.shared.evil().attach_receive(mailbox, cursor);
+                let (state, reader) = self
+                    .shared
+                    .evil()
+                    .attach_receive(self.class, mailbox, cursor);
                 self.send(&Frame::ReceiveState { slot, state }).await?;
                 let shared = Arc::clone(&self.shared);
                 let reads = Reads {
