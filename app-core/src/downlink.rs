@@ -266,7 +266,13 @@ async fn one_connection(
     let mut order_passes = 0;
     loop {
         let ended = tokio::select! {
+            biased;
             ended = pass.tasks.join_next() => ended.map(joined),
+            // Lines that are in a pause would go on with it, and whatever they take it for, nothing comes here any more.
+            error = connection.closed(), if mode.goes_on() => {
+                pass.tasks.shutdown().await;
+                return Err(End::from_client(&error));
+            }
             () = stirred(&levels, &mut orders, pause), if mode.goes_on() => {
                 let looked = look(shared, &levels, &said).await;
                 pause = looked.pause;

@@ -447,13 +447,18 @@ impl Inner {
     fn end(&self, error: ClientError) {
         let mut table = self.table();
         table.ended.get_or_insert(error);
+        // ORDER: whoever is woken by what follows finds the connection closed.
+        self.quinn
+            .close(u32::from(ErrorCode::Done.to_u16()).into(), b"");
         table.slots.clear();
         table.invites.clear();
         table.revokes.clear();
         table.fetches.clear();
-        drop(table);
-        self.quinn
-            .close(u32::from(ErrorCode::Done.to_u16()).into(), b"");
+    }
+
+    fn is_a_stream_awaited(&self) -> bool {
+        let table = self.table();
+        table.slots.values().any(|entry| entry.stream.is_some())
     }
 
     fn mail(&self, slot: Slot) -> Option<Arc<SlotMail>> {
@@ -644,9 +649,12 @@ async fn take_stream(inner: Arc<Inner>, stream: quinn::RecvStream) {
     let first = match reader.next().await {
         Ok(Some(first)) => first,
         Err(FrameReadError::Stream(ReadError::Reset(code))) if !is_stale(code) => {
-            // A reset may undo all that was written before it (RFC 9000, section 3.2). Some slot waits for this
-            // stream, and nobody can say which.
-            return inner.end(ClientError::from_code(code.into_inner()));
+            // A reset may undo all that was written before it (RFC 9000, section 3.2). If slots wait for their streams,
+            // this was for one of them, and nobody can say for which.
+            if inner.is_a_stream_awaited() {
+                inner.end(ClientError::from_code(code.into_inner()));
+            }
+            return;
         }
         // The slot was freed, or the connection is over.
         Ok(None) | Err(_) => return,
