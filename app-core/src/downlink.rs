@@ -91,7 +91,7 @@ impl End {
     }
 
     /// What was said of one mailbox, or of the `connection` that it is attached on. A mailbox that is refused time and
-    /// again stops no other.
+    /// again stops no other, as long as the connection stands.
     fn from_mailbox(error: &ClientError, connection: &Connection) -> Self {
         use relay_client::ErrorKind::{NotAdmitted, Replaced};
         let may_concern_one = match error {
@@ -266,16 +266,16 @@ async fn one_connection(
     let mut order_passes = 0;
     loop {
         let ended = tokio::select! {
-            biased;
             ended = pass.tasks.join_next() => ended.map(joined),
-            // Lines that are in a pause would go on with it, and whatever they take it for, nothing comes here any more.
-            error = connection.closed(), if mode.goes_on() => {
-                pass.tasks.shutdown().await;
-                return Err(End::from_client(&error));
-            }
             () = stirred(&levels, &mut orders, pause), if mode.goes_on() => {
                 let looked = look(shared, &levels, &said).await;
                 pause = looked.pause;
+                if looked.finds_silence {
+                    // The hub may have answered, and the relay left it out. Whatever that shows on a new connection is news.
+                    let what = "a camera is silent; the relay is asked anew";
+                    pass.tasks.shutdown().await;
+                    return Err(End::Connection(AppError::Network(what.into())));
+                }
                 if !looked.tried.is_empty() || !looked.ordered.is_empty() {
                     levels.nudge();
                 }

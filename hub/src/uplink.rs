@@ -12,6 +12,7 @@ mod hold;
 mod line;
 mod live;
 mod shape;
+mod stall;
 mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -389,7 +390,12 @@ impl<C: Clock + Clone + 'static> Worker<C> {
                     return Over::Sealer(SealerError::Closed);
                 },
                 Some(ended) = tasks.join_next() => match ended {
-                    Ok((line, Ok(()))) => tracing::debug!(?line, "a line is no more"),
+                    Ok((line, Ok(()))) => {
+                        tracing::debug!(?line, "a line is no more");
+                        // Its removal may be undone: then all of it begins anew.
+                        let of_line = attached.remove(&line).unwrap_or_default();
+                        of_line.iter().for_each(AbortHandle::abort);
+                    }
                     Ok((_, Err(over))) => return over,
                     Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
                     Err(_cancelled) => {}

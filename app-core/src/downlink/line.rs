@@ -36,6 +36,9 @@ use crate::types::{HUB_WAIT_MS, HubId, SyncMode};
 
 /// A relay that owes deliveries or receipts and gives none for so long is asked again.
 const STALL_MS: u64 = 20_000;
+/// Receipts may be missing for so long before the hub counts as told: a relay that gives none must not keep from its owner
+/// that the hub is silent.
+const RECEIPTS_MAX_MS: u64 = 5 * 60 * 1_000;
 /// Acks whose receipts are awaited; older ones are covered by newer ones.
 const ACKS_AWAITED_MAX: usize = 64;
 /// What a line stores may fail so often in a row, with growing pauses of half a minute and more together, though the
@@ -94,6 +97,8 @@ pub(super) struct LineTask {
     waits_for_hub: bool,
     /// Since when we have listened while the relay had all that we said, but for acks that came later.
     told_since_ms: Option<u64>,
+    /// Since when we have listened on this connection while the relay had not all that we said.
+    owed_since_ms: Option<u64>,
     /// Somebody else put something into the outbox, or has made an ack due.
     nudges: watch::Receiver<u64>,
     /// The mailbox was attached before: everything through the cursor was told to watchers.
@@ -132,6 +137,7 @@ impl LineTask {
             has_heard: false,
             waits_for_hub: false,
             told_since_ms: None,
+            owed_since_ms: None,
             nudges,
             was_attached: false,
             due_at_ms: None,
@@ -209,7 +215,11 @@ impl LineTask {
                 },
             });
             tracing::info!(%error, ?pause, "a mailbox is attached again");
-            tokio::time::sleep(pause).await;
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                // Whatever it was closed for, nothing can be attached on it any more.
+                error = self.connection.closed() => return Err(End::from_client(&error)),
+            }
             self.sender.handle_detached(self.shared.clock.now_ms());
         }
     }
@@ -316,13 +326,21 @@ impl LineTask {
                 self.hearing.compared(self.info.line);
             }
             // Whoever does not listen has not waited, however long ago the relay had it all.
-            if phase == Phase::Listening && self.has_heard && self.sender.is_idle() {
+            if phase == Phase::Listening && self.has_heard {
                 let now_ms = self.shared.clock.now_ms();
-                self.told_since_ms.get_or_insert(now_ms);
+                match self.sender.is_idle() {
+                    true => {
+                        self.told_since_ms.get_or_insert(now_ms);
+                        self.owed_since_ms = None;
+                    }
+                    false => drop(self.owed_since_ms.get_or_insert(now_ms)),
+                }
             }
             // Only now is it known that nothing at the relay speaks against our outbox.
             match phase != Phase::CatchingUp && self.has_heard && self.sender.is_sending() {
-                true => self.levels.insert(self.info.line, self.told_since_ms),
+                true => self
+                    .levels
+                    .insert(self.info.line, self.counts_as_told_since_ms()),
                 false => self.levels.lower(self.info.line),
             }
             if phase == Phase::Closing && self.has_heard && self.sender.is_idle() {
@@ -396,12 +414,20 @@ impl LineTask {
         (self.stay == Stay::UntilAnswered).then_some(until_ms)
     }
 
-    /// Whether the relay owes deliveries or receipts that this pass cannot do without.
+    /// Since when a hub that is there could have answered; it may lie ahead.
+    fn counts_as_told_since_ms(&self) -> Option<u64> {
+        let without = || Some(self.owed_since_ms?.saturating_add(RECEIPTS_MAX_MS));
+        self.told_since_ms.or_else(without)
+    }
+
+    /// Whether the relay owes deliveries or receipts that this pass cannot do without, or has swallowed what was sent:
+    /// nothing else would ever show that.
     fn waits_for_relay(&self, phase: Phase) -> bool {
-        match phase {
-            Phase::CatchingUp => true,
-            Phase::Listening | Phase::Closing => {
-                self.stay.mode() == SyncMode::Once && !self.sender.is_idle()
+        match (phase, self.stay.mode()) {
+            (Phase::CatchingUp, _) => true,
+            (Phase::Listening | Phase::Closing, SyncMode::Once) => !self.sender.is_idle(),
+            (Phase::Listening | Phase::Closing, SyncMode::Follow | SyncMode::Attended) => {
+                self.sender.in_flight_bytes() > 0
             }
         }
     }

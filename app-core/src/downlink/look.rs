@@ -140,6 +140,8 @@ pub(super) struct Looked {
     pub(super) ordered: BTreeSet<PairingId>,
     /// Pairings whose hub has to be listened to before it can be called silent.
     pub(super) unsure: BTreeSet<PairingId>,
+    /// A hub was found to be silent just now.
+    pub(super) finds_silence: bool,
     /// How long there is nothing to look for, unless something stirs.
     pub(super) pause: Duration,
 }
@@ -170,10 +172,12 @@ pub(super) async fn look(
                 tried,
                 ordered,
                 unsure: BTreeSet::new(),
+                finds_silence: false,
                 pause: LOOK_PAUSE_AFTER_TROUBLE,
             };
         }
     };
+    let mut pause_max = LOOK_PAUSE_MAX;
     for pairing in look.orders {
         let staged = shared.engine.write(
             move |core, shell| core.stage_command(pairing, shell.clock.unix_ms()),
@@ -189,8 +193,9 @@ pub(super) async fn look(
             Ok(None) => {}
             Err(error) => {
                 tracing::warn!(%error, "a command has to wait");
-                // As with a heartbeat: it may be found to be there.
+                // As with a heartbeat: it may be found to be there. Nothing else says when to try again.
                 tried.insert(pairing);
+                pause_max = LOOK_PAUSE_AFTER_TROUBLE;
             }
         }
     }
@@ -204,6 +209,7 @@ pub(super) async fn look(
     for pairing in look.online {
         shared.looks_online(pairing);
     }
+    let mut finds_silence = false;
     for pairing in look.silent {
         let noted = shared.engine.write(
             move |core, shell| core.stage_level(pairing, shell.clock.unix_ms()),
@@ -214,8 +220,12 @@ pub(super) async fn look(
             },
         );
         match noted.await {
-            Ok(Some(since_unix_ms)) => shared.looks_offline(pairing, since_unix_ms),
-            Ok(None) => {}
+            Ok(silent) => {
+                finds_silence = true;
+                if let Some(since_unix_ms) = silent {
+                    shared.looks_offline(pairing, since_unix_ms);
+                }
+            }
             Err(error) => tracing::warn!(%error, "that a hub is silent cannot be written down"),
         }
     }
@@ -242,7 +252,8 @@ pub(super) async fn look(
         tried,
         ordered,
         unsure: look.unsure.into_iter().collect(),
-        pause: pause.clamp(LOOK_PAUSE_MIN, LOOK_PAUSE_MAX),
+        finds_silence,
+        pause: pause.clamp(LOOK_PAUSE_MIN, pause_max),
     }
 }
 

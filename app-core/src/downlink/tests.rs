@@ -1,6 +1,6 @@
 //! A sync that follows, at a relay in this process that admits the phone and does what a test says, and over a disk that
-//! fails when a test says so. The relay keeps what it is given for readers, takes what a writer is shown for empty, and
-//! gives no receipts: a sync that follows waits for none.
+//! fails when a test says so. The relay keeps what it is given for readers, shows every writer an empty mailbox, and gives
+//! receipts only when a test says so: a sync that follows does not wait for them.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Mutex, MutexGuard};
@@ -11,9 +11,12 @@ use quinn::{Incoming, SendStream};
 use relay_client::framed::FrameReader;
 use relay_client::rpk::{self, EndpointLimits};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use wal::disk::{Fault, SimDisk};
 use wire::frame::{self, Frame};
-use wire::limits::{ALPN, CONTROL_BODY_BYTES_MAX, PROTOCOL_VERSION, SLOTS_PER_CONNECTION_MAX};
+use wire::limits::{
+    ALPN, BODY_BYTES_MAX, CONTROL_BODY_BYTES_MAX, PROTOCOL_VERSION, SLOTS_PER_CONNECTION_MAX,
+};
 use wire::{Class, Digest, Head, ReceiveState, SendId, SendState, Seq, Slot};
 
 use super::*;
@@ -22,7 +25,7 @@ use crate::core::Delivered;
 use crate::engine::Opener;
 use crate::event::Events;
 use crate::testing::{Hub, NOW_S, open_journal, paired_at};
-use crate::types::ClipState;
+use crate::types::{ClipState, HUB_WAIT_MS};
 
 /// Every wait ends after this, as a failure.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -53,6 +56,12 @@ struct Books {
     /// What is said there, and how often.
     word: Option<(Place, SendId, ErrorCode, u32)>,
     connections: u64,
+    /// When each came.
+    came: Vec<Instant>,
+    /// Whether it says that it has stored what it is sent. It has not.
+    gives_receipts: bool,
+    /// How often each mailbox was attached for sending.
+    attached: BTreeMap<SendId, u64>,
     /// Mailboxes attached on the newest connection, or since all were lost.
     reading: BTreeSet<SendId>,
     sending: BTreeSet<SendId>,
@@ -132,6 +141,24 @@ fn refusal(slot: u32, code: ErrorCode) -> Frame<'static> {
     }
 }
 
+/// What is appended on one stream, as heads for receipts.
+async fn take_appends(
+    stream: quinn::RecvStream,
+    heads: tokio::sync::mpsc::Sender<(Slot, Head)>,
+) -> Option<()> {
+    let mut frames = FrameReader::new(stream, BODY_BYTES_MAX);
+    let first = frames.next().await.ok()??;
+    let Ok(Frame::Stream { slot }) = Frame::parse(first.kind, &first.body) else {
+        return None;
+    };
+    while let Some(raw) = frames.next().await.ok()? {
+        if let Ok(Frame::Append { seq, digest, .. }) = Frame::parse(raw.kind, &raw.body) {
+            heads.send((slot, Head { seq, digest })).await.ok()?;
+        }
+    }
+    Some(())
+}
+
 /// One connection, until it breaks or is over.
 async fn serve(
     books: Arc<Mutex<Books>>,
@@ -156,15 +183,28 @@ async fn serve(
     {
         let mut books = lock(&books);
         books.connections += 1;
+        books.came.push(Instant::now());
         books.reading.clear();
         books.sending.clear();
     }
     lost.mark_unchanged();
     let mut senders: BTreeMap<u32, SendId> = BTreeMap::new();
     let mut streams: BTreeMap<u32, (SendId, SendStream)> = BTreeMap::new();
+    let (heads, mut appended) = tokio::sync::mpsc::channel(64);
     loop {
         let raw = tokio::select! {
             raw = frames.next() => raw.ok()??,
+            stream = connection.accept_uni() => {
+                tokio::spawn(take_appends(stream.ok()?, heads.clone()));
+                continue;
+            }
+            Some((slot, head)) = appended.recv() => {
+                let gives_receipts = lock(&books).gives_receipts;
+                if gives_receipts {
+                    say(&mut control, &Frame::Receipt { slot, head }).await?;
+                }
+                continue;
+            }
             changed = lost.changed() => {
                 changed.ok()?;
                 for slot in senders.keys() {
@@ -228,7 +268,9 @@ async fn serve(
                     continue;
                 }
                 senders.insert(slot.0, mailbox);
-                lock(&books).sending.insert(mailbox);
+                let mut books = lock(&books);
+                books.sending.insert(mailbox);
+                *books.attached.entry(mailbox).or_default() += 1;
             }
             Frame::Trim { slot, .. } => {
                 let Some((mailbox, mut stream)) = streams.remove(&slot.0) else {
@@ -261,6 +303,10 @@ struct World {
 
 impl World {
     async fn start() -> Self {
+        Self::start_with(AppOptions::default()).await
+    }
+
+    async fn start_with(options: AppOptions) -> Self {
         let relay = Relay::start();
         let place = relay.address.to_string();
         let (mut hub, disk): (Hub, SimDisk) = paired_at(&place);
@@ -278,9 +324,7 @@ impl World {
             );
         }
         let fails = Arc::new(AtomicBool::new(false));
-        let app = App::start(opener(&disk, &fails), &AppOptions::default())
-            .await
-            .unwrap();
+        let app = App::start(opener(&disk, &fails), &options).await.unwrap();
         let lines = app.engine().read(|core, _shell| core.lines()).await;
         let lines = lines.unwrap();
         assert_eq!(lines.len(), Channel::ALL.len());
@@ -367,7 +411,8 @@ async fn end(following: JoinHandle<Result<(), AppError>>) {
 }
 
 /// A relay that admits this phone and says no at one mailbox, on one stream or of the connection lies, or says so once
-/// more when it is asked to admit the phone. What it says of one mailbox, however often, costs no other its connection.
+/// more when it is asked to admit the phone. What it says of one mailbox, however often, costs no other its connection,
+/// unless it does not say of which.
 #[tokio::test]
 async fn a_no_at_one_mailbox_ends_no_line_of_a_sync_that_follows() {
     let words = [
@@ -400,27 +445,92 @@ async fn a_no_at_one_mailbox_ends_no_line_of_a_sync_that_follows() {
     // A connection is of no more use, whatever it was closed for: also for what else is said of one mailbox.
     let closed = ErrorCode::ALL.iter();
     let closed = closed.map(|code| (Place::Connection, Channel::Config, *code));
+    let mut all = JoinSet::new();
     for (place, channel, code) in words.into_iter().chain(closed) {
-        let world = World::start().await;
-        let mailbox = world.mailbox(channel, place);
-        let (times, connections) = match place {
-            Place::Nameless | Place::Connection => (1, 2),
-            // Of the stream it is said behind what has come, which comes once.
-            Place::Stream => (1, 1),
-            Place::Reader | Place::Sender | Place::Later => (3, 1),
-        };
-        lock(&world.relay.books).word = Some((place, mailbox, code, times));
-        let following = world.follow();
-        let what = format!("{code:?} at {place:?} of {channel:?}, and a connection behind it");
-        world
-            .until(&what, |books| {
-                books.word.is_none() && books.connections >= connections
-            })
-            .await;
-        world.until_all_lines_go_on().await;
-        assert_eq!(lock(&world.relay.books).connections, connections, "{what}");
-        end(following).await;
+        all.spawn(says_no(place, channel, code));
     }
+    while let Some(ended) = all.join_next().await {
+        ended.unwrap();
+    }
+}
+
+async fn says_no(place: Place, channel: Channel, code: ErrorCode) {
+    let world = World::start().await;
+    let mailbox = world.mailbox(channel, place);
+    let (times, connections) = match place {
+        Place::Nameless | Place::Connection => (1, 2),
+        // Of the stream it is said behind what has come, which comes once.
+        Place::Stream => (1, 1),
+        Place::Reader | Place::Sender | Place::Later => (3, 1),
+    };
+    lock(&world.relay.books).word = Some((place, mailbox, code, times));
+    let following = world.follow();
+    let what = format!("{code:?} at {place:?} of {channel:?}, and a connection behind it");
+    world
+        .until(&what, |books| {
+            books.word.is_none() && books.connections >= connections
+        })
+        .await;
+    world.until_all_lines_go_on().await;
+    assert_eq!(lock(&world.relay.books).connections, connections, "{what}");
+    end(following).await;
+}
+
+/// Nothing can be attached on a connection that was closed, whatever was said of it: one that is to end connects anew, too.
+#[tokio::test]
+async fn a_connection_that_is_closed_in_the_words_for_one_mailbox_is_begun_anew_by_a_sync_that_is_to_end()
+ {
+    for code in [
+        ErrorCode::TooManyMailboxes,
+        ErrorCode::MailboxLost,
+        ErrorCode::UnknownSlot,
+    ] {
+        let world = World::start().await;
+        let mailbox = world.mailbox(Channel::Config, Place::Connection);
+        lock(&world.relay.books).word = Some((Place::Connection, mailbox, code, 1));
+        lock(&world.relay.books).gives_receipts = true;
+        let synced = tokio::time::timeout(PATIENCE, world.app.sync(SyncMode::Once)).await;
+        assert_eq!(synced.unwrap(), Ok(()), "{code:?}");
+        assert_eq!(lock(&world.relay.books).connections, 2, "{code:?}");
+        assert!(world.has_the_clip().await, "{code:?}");
+    }
+}
+
+/// A relay may swallow what is sent, and be well again.
+#[tokio::test]
+async fn what_has_no_receipt_is_not_taken_for_sent() {
+    let world = World::start().await;
+    let following = world.follow();
+    let heartbeats = world.mailbox(Channel::Config, Place::Sender);
+    let what = "the mailbox of a heartbeat without a receipt attached again";
+    world
+        .until(what, |books| books.attached.get(&heartbeats) >= Some(&2))
+        .await;
+    lock(&world.relay.books).gives_receipts = true;
+    world.until_all_lines_go_on().await;
+    assert_eq!(lock(&world.relay.books).connections, 1);
+    end(following).await;
+}
+
+/// The hub may have answered, and the relay left it out.
+#[tokio::test]
+async fn a_hub_that_is_silent_has_the_relay_asked_anew_and_not_over_and_over() {
+    let world = World::start_with(AppOptions {
+        offline_after: Duration::from_secs(1),
+        ..AppOptions::default()
+    })
+    .await;
+    lock(&world.relay.books).gives_receipts = true;
+    let following = world.follow();
+    world
+        .until("a third connection", |books| books.came.len() == 3)
+        .await;
+    let came = lock(&world.relay.books).came.clone();
+    let pauses: Vec<Duration> = came.windows(2).map(|two| two[1] - two[0]).collect();
+    let least = Duration::from_millis(HUB_WAIT_MS);
+    assert!(pauses.iter().all(|pause| *pause >= least), "{pauses:?}");
+    world.until_all_lines_go_on().await;
+    end(following).await;
 }
 
 /// One that is to end says so, for whoever asked for it.

@@ -14,6 +14,8 @@ use crate::types::SyncMode;
 
 /// How often a sync that is to end tries to connect.
 const CONNECTS_ONCE_MAX: u32 = 2;
+/// How often it does so though something moves each time.
+const CONNECTS_ONCE_ALL_MAX: u32 = 32;
 /// A sync that goes on gives up when the relay has not admitted this device for so long, ...
 const REFUSED_MS_MIN: u64 = 10 * 60 * 1_000;
 /// ... and so often.
@@ -35,6 +37,8 @@ pub(super) struct Tries {
     mode: SyncMode,
     backoff: Backoff,
     attempt: u32,
+    /// Those before which something moved, too.
+    all: u32,
     /// Since when this connection has been admitted.
     admitted_ms: Option<u64>,
     refusals: Option<Refusals>,
@@ -46,6 +50,7 @@ impl Tries {
             mode,
             backoff: Backoff::new(),
             attempt: 1,
+            all: 1,
             admitted_ms: None,
             refusals: None,
         }
@@ -70,6 +75,10 @@ impl Tries {
             .admitted_ms
             .take()
             .map_or(0, |since| now_ms.saturating_sub(since));
+        if !matches!(end, End::Refused(_)) {
+            // Nobody was asked, or somebody else was there.
+            self.refusals = None;
+        }
         let error = match end {
             End::Fatal(error) => return Err(error),
             End::Refused(error) if self.has_had_enough(now_ms) => return Err(error),
@@ -79,16 +88,22 @@ impl Tries {
             }
             End::Refused(error) | End::Connection(error) | End::Line(error) => error,
         };
-        // A relay may attach a mailbox and then say no to this device: its word costs no more than ever longer pauses.
-        let says_no = matches!(error, AppError::NotAdmitted(_) | AppError::Replaced);
+        // A relay may attach a mailbox and then say no to this device, or nonsense: its word costs no more than ever longer
+        // pauses.
+        let says_no = matches!(
+            error,
+            AppError::NotAdmitted(_) | AppError::Replaced | AppError::Peer(_)
+        );
         if has_moved && (!says_no || held_ms >= HELD_MS_MIN) {
             self.backoff.reset();
             self.attempt = 1;
         }
-        if !self.mode.goes_on() && self.attempt >= CONNECTS_ONCE_MAX {
+        let enough = self.attempt >= CONNECTS_ONCE_MAX || self.all >= CONNECTS_ONCE_ALL_MAX;
+        if !self.mode.goes_on() && enough {
             return Err(error);
         }
         self.attempt = self.attempt.saturating_add(1);
+        self.all = self.all.saturating_add(1);
         Ok((error, self.backoff.next(die)))
     }
 

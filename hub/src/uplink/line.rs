@@ -16,6 +16,7 @@ use bytes::Bytes;
 use journal::Durable;
 use journal::ids::{Channel, Line};
 use relay_client::{AppendEvent, AppendHandle, ClientError, Connection, ErrorKind};
+use tokio::time::timeout;
 use wire::envelope::Envelope;
 use wire::ids::Seq;
 use wire::sender::{Evidence, Need, Sender, SenderEvent};
@@ -23,10 +24,11 @@ use wire::sender::{Evidence, Need, Sender, SenderEvent};
 use super::hearing::{Comparison, Hearing};
 use super::hold::{Alerts, Hold};
 use super::shape::Shaper;
+use super::stall::{QUIET_MAX_MS, Sight, Stall};
 use super::turns::Rank;
 use super::{Board, Over};
 use crate::camera::Clock;
-use crate::core::{Judged, LineHeads, Standing, Verdict};
+use crate::core::{CoreError, Judged, LineHeads, Standing, Verdict};
 use crate::sealer::{Pending, Sealer, SealerError};
 use crate::traffic::Traffic;
 pub(super) use place::{Place, Queue};
@@ -39,8 +41,12 @@ const LOOK_PAUSE_MS: u64 = 600_000;
 /// An envelope that the journal could not give is asked for again after this time, if nothing else
 /// happens before: its clip may have found room for its end.
 const ABSENT_PAUSE_MS: u64 = 1_000;
-/// Pause after an envelope that the phone did not make, doubling up to a minute.
+/// Pause after an envelope that the phone did not make, or for which there is no room, doubling ...
 const FORGED_PAUSE: Duration = Duration::from_secs(1);
+/// ... up to this.
+const FORGED_PAUSE_MAX: Duration = Duration::from_secs(60);
+/// A mailbox of which nothing came for so long is attached again.
+const QUIET_MAX: Duration = Duration::from_millis(QUIET_MAX_MS);
 
 /// What both directions of a line share on one connection.
 #[derive(Clone)]
@@ -64,6 +70,8 @@ pub(super) struct LineUplink {
     asked_again: u64,
     /// It has waited for what the relay holds and the phone said; a later connection does not make it wait again.
     may_speak: bool,
+    /// Since when neither receipts nor acks move.
+    stall: Stall,
     /// The rhythm, if there is one.
     shaper: Option<Shaper>,
     /// Whether a clip waits for the picture of its event. Never on another line.
@@ -107,6 +115,7 @@ impl LineUplink {
             absent: None,
             asked_again: head.asked_again,
             may_speak: false,
+            stall: Stall::default(),
             shaper: shaped.map(Shaper::new),
             hold: Hold::default(),
             ready: None,
@@ -118,6 +127,15 @@ impl LineUplink {
     /// forgotten is sent again. True for each time that it asks.
     fn asks_again(&mut self, head: &LineHeads) -> bool {
         std::mem::replace(&mut self.asked_again, head.asked_again) != head.asked_again
+    }
+
+    fn sight(&self, head: &LineHeads) -> Sight {
+        Sight {
+            receipted_through: self.sender.receipted_through(),
+            acked_through: head.acked,
+            is_in_flight: self.sender.in_flight_bytes() > 0,
+            is_owed: head.acked < head.last,
+        }
     }
 
     /// Sends until the connection ends or the line is no more.
@@ -149,6 +167,11 @@ impl LineUplink {
             }
             self.take_events(shared)?;
             let blocked = head.standing == Standing::RolledBack;
+            if !blocked && self.stall.is_over(self.sight(&head), now_ms(clock)) {
+                tracing::info!("nothing moves on a line; the relay is asked what it holds");
+                handle = None;
+                self.sender.handle_detached(now_ms(clock));
+            }
             self.tell_shape(&head, shared);
             if !self.may_speak && (blocked || self.sender.is_sending()) {
                 // ORDER: every mailbox is compared, then the first envelope leaves for any.
@@ -211,7 +234,8 @@ impl LineUplink {
         // A line that may not send waits for its standing, and for nothing else.
         let sender = self.sender.poll_timeout().filter(|_| !blocked);
         let absent = self.absent.map(|absent| absent.again_at_ms);
-        let at = [sender, absent].into_iter().flatten().min();
+        let stall = self.stall.until_ms().filter(|_| !blocked);
+        let at = [sender, absent, stall].into_iter().flatten().min();
         let now_ms = now_ms(clock);
         let wait = at.map(|at| at.saturating_sub(now_ms).max(10));
         // A slot is kept to the millisecond. Where it has passed, something else is waited for.
@@ -463,12 +487,14 @@ pub(super) async fn receive(shared: &Shared) -> Result<(), Over> {
             shared.hearing.heard(line);
         }
         loop {
-            let delivery = match deliveries.next().await {
-                Ok(delivery) => delivery,
-                Err(error) if error.kind() == ErrorKind::Retry && super::is_refusal(&error) => {
+            let delivery = match timeout(QUIET_MAX, deliveries.next()).await {
+                Ok(Ok(delivery)) => delivery,
+                // What the relay left out it says when it is asked again.
+                Err(_quiet) => break,
+                Ok(Err(error)) if error.kind() == ErrorKind::Retry && super::is_refusal(&error) => {
                     break;
                 }
-                Err(error) => return Err(Over::Client(error)),
+                Ok(Err(error)) => return Err(Over::Client(error)),
             };
             let bytes = delivery.bytes;
             let seq = delivery.seq;
@@ -476,6 +502,14 @@ pub(super) async fn receive(shared: &Shared) -> Result<(), Over> {
                 .sealer
                 .run(move |core, now| core.handle_envelope(line, seq, &bytes, now))
                 .await;
+            if is_about_space(&taken) {
+                // The others do not wait for what cannot be taken, and the connection is for them, too.
+                shared.hearing.heard(line);
+                tracing::warn!("there is no room for an envelope; it is asked for again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(FORGED_PAUSE_MAX);
+                break;
+            }
             let Some(taken) = unless_reopened(taken)? else {
                 break;
             };
@@ -498,7 +532,7 @@ pub(super) async fn receive(shared: &Shared) -> Result<(), Over> {
                     // A phone that says too much must not fill the log either.
                     tracing::debug!("envelopes come too fast; they are asked for again");
                     tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_secs(60));
+                    pause = (pause * 2).min(FORGED_PAUSE_MAX);
                     break;
                 }
                 Verdict::Waits
@@ -510,7 +544,7 @@ pub(super) async fn receive(shared: &Shared) -> Result<(), Over> {
                     shared.hearing.heard(line);
                     tracing::warn!(verdict = ?taken.verdict, "an envelope could not be taken; it is asked for again");
                     tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_secs(60));
+                    pause = (pause * 2).min(FORGED_PAUSE_MAX);
                     break;
                 }
             }
@@ -518,6 +552,12 @@ pub(super) async fn receive(shared: &Shared) -> Result<(), Over> {
         drop(deliveries);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// Whether the disk, or what this hub may use of it, is full.
+fn is_about_space<T>(answer: &Result<T, SealerError>) -> bool {
+    matches!(answer, Err(SealerError::Core(CoreError::Journal(error)))
+        if error.kind() == journal::ErrorKind::Space)
 }
 
 /// After a reopened journal there is no answer, and the caller looks again.

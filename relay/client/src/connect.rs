@@ -118,8 +118,10 @@ async fn reach(
         port: address.port,
         reason,
     };
-    let resolved: Vec<SocketAddr> = tokio::net::lookup_host((address.host.as_str(), address.port))
+    let looking = tokio::net::lookup_host((address.host.as_str(), address.port));
+    let resolved: Vec<SocketAddr> = timeout(config.connect_timeout, looking)
         .await
+        .map_err(|_elapsed| unreachable("no answer about its name".to_owned()))?
         .map_err(|error| unreachable(error.to_string()))?
         .take(ADDRESSES_MAX)
         .collect();

@@ -20,7 +20,7 @@ use wire::{Class, ErrorCode, Head, Invitation, ReceiveId, SendId, Seq, Slot};
 
 use crate::append::{AppendEvent, AppendHandle};
 use crate::connect::{Config, read_error};
-use crate::deliver::Deliveries;
+use crate::deliver::{Deliveries, STREAM_WAIT};
 use crate::error::ClientError;
 use crate::framed::{FrameReadError, FrameReader, RawFrame};
 use crate::live::{self, LiveGroup, LiveSender};
@@ -229,7 +229,10 @@ impl Connection {
             cursor,
         };
         match self.inner.attach(&frame, answer).await? {
-            Attached::Receive(state) => Ok((state, Deliveries::new(guard, stream, live, cursor))),
+            Attached::Receive(state) => {
+                let stream = (stream, STREAM_WAIT);
+                Ok((state, Deliveries::new(guard, stream, live, cursor)))
+            }
             Attached::Send(_) => Err(ClientError::Unexpected {
                 kind: wire::frame::kind::SEND_STATE,
             }),
@@ -650,13 +653,17 @@ async fn take_stream(inner: Arc<Inner>, stream: quinn::RecvStream) {
         Ok(Some(first)) => first,
         Err(FrameReadError::Stream(ReadError::Reset(code))) if !is_stale(code) => {
             // A reset may undo all that was written before it (RFC 9000, section 3.2). If slots wait for their streams,
-            // this was for one of them, and nobody can say for which.
+            // this was for one of them, and nobody can say for which: its code is no word about the connection.
+            tracing::info!(%code, "a stream was reset before it said whose it is");
             if inner.is_a_stream_awaited() {
-                inner.end(ClientError::from_code(code.into_inner()));
+                inner.end(ClientError::Lost {
+                    reason: "a stream was reset before it said whose it is".to_owned(),
+                });
             }
             return;
         }
-        // The slot was freed, or the connection is over.
+        // The slot was freed, a live group given up, or the connection is over. Whoever still waits for a stream does
+        // not do so for ever.
         Ok(None) | Err(_) => return,
     };
     match Frame::parse(first.kind, &first.body) {

@@ -3,8 +3,11 @@
 //! This room must never hand out an envelope twice on one attachment, and never trim on its
 //! own: the caller trims what it holds durably.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 use wire::frame::Frame;
 use wire::limits::DELIVER_PREFIX_BYTES;
 use wire::receiver::{Arrival, Receiver};
@@ -15,6 +18,10 @@ use crate::connection::SlotGuard;
 use crate::error::ClientError;
 use crate::framed::FrameReader;
 use crate::live::{LiveGroup, LiveGroups};
+
+/// How long the stream of deliveries may take to begin behind the answer to the attachment: on a slow link it takes turns
+/// with the others. A relay that opens none would never be asked again.
+pub(crate) const STREAM_WAIT: Duration = Duration::from_secs(60);
 
 /// One envelope from the relay, which may have altered it: opening it will tell.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,21 +46,27 @@ pub struct Deliveries {
 
 #[derive(Debug)]
 enum Source {
-    Waiting(oneshot::Receiver<FrameReader>),
+    Waiting {
+        stream: oneshot::Receiver<FrameReader>,
+        until: Instant,
+    },
     Open(FrameReader),
 }
 
 impl Deliveries {
     pub(crate) fn new(
         guard: SlotGuard,
-        stream: oneshot::Receiver<FrameReader>,
+        (stream, wait): (oneshot::Receiver<FrameReader>, Duration),
         live: mpsc::Receiver<LiveGroup>,
         cursor: Seq,
     ) -> Deliveries {
         Deliveries {
             guard,
             receiver: Receiver::new(cursor),
-            source: Source::Waiting(stream),
+            source: Source::Waiting {
+                stream,
+                until: Instant::now() + wait,
+            },
             live: Some(LiveGroups::new(live)),
         }
     }
@@ -78,15 +91,17 @@ impl Deliveries {
     ///
     /// # Errors
     /// [`ClientError::Refused`] with [`ErrorCode::MailboxLost`] when the relay lost the
-    /// mailbox (attach again), else why the connection ended.
+    /// mailbox (attach again), [`ClientError::Timeout`] when no stream has begun for a minute (connect again), else
+    /// why the connection ended.
     pub async fn next(&mut self) -> Result<Delivery, ClientError> {
         loop {
             let reader = match &mut self.source {
                 Source::Open(reader) => reader,
-                Source::Waiting(stream) => {
-                    let reader = match stream.await {
-                        Ok(reader) => reader,
-                        Err(_dropped) => return Err(self.guard.inner.closed().await),
+                Source::Waiting { stream, until } => {
+                    let reader = match timeout_at(*until, stream).await {
+                        Ok(Ok(reader)) => reader,
+                        Ok(Err(_dropped)) => return Err(self.guard.inner.closed().await),
+                        Err(_elapsed) => return Err(ClientError::Timeout),
                     };
                     self.source = Source::Open(reader);
                     continue;

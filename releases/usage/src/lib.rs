@@ -8,8 +8,8 @@ use std::ffi::OsString;
 
 use clap::error::ErrorKind;
 
-/// With which every code that a hub shows or prints begins.
-const CODE_PREFIX: &str = "SECLUSO";
+/// With which every code that hub or relay shows or prints begins.
+const CODE_PREFIXES: [&str; 2] = ["SECLUSO", "secluso-invite:"];
 
 /// What is wrong with a command line of these words, if whoever gave it reads JSON. None for a person, who gets what the
 /// parser says, and where help or the version was asked for.
@@ -35,7 +35,13 @@ fn sentence(error: &clap::Error) -> String {
 
 /// A code that was given in the place of a command is a secret, and what scripts are told is kept.
 fn without_codes(text: &str) -> String {
-    let mut parts = text.split(CODE_PREFIX);
+    CODE_PREFIXES
+        .into_iter()
+        .fold(text.to_owned(), |text, prefix| without(&text, prefix))
+}
+
+fn without(text: &str, prefix: &str) -> String {
+    let mut parts = text.split(prefix);
     let mut said = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         let end = part.find(|of: char| !(of.is_ascii_alphanumeric() || ":-_.".contains(of)));
@@ -55,7 +61,10 @@ mod tests {
         let json = Arg::new("json").long("json").action(ArgAction::SetTrue);
         let look = Command::new("look").arg(Arg::new("what").required(true));
         let program = Command::new("program").arg(json.global(true));
-        let program = program.subcommand_required(true).subcommand(look);
+        let program = program
+            .subcommand_required(true)
+            .arg_required_else_help(true)
+            .subcommand(look);
         let words = || words.iter().map(OsString::from);
         let error = program.try_get_matches_from(words()).unwrap_err();
         sentence_for_scripts(&error, words())
@@ -67,7 +76,8 @@ mod tests {
         assert!(unknown.contains("--bogus"), "{unknown}");
         let missing = said(&["program", "look", "--json"]).unwrap();
         assert!(missing.contains("<what>"), "{missing}");
-        for said in [unknown, missing] {
+        let nothing = said(&["program", "--json"]).unwrap();
+        for said in [unknown, missing, nothing] {
             assert!(!said.contains('\n') && !said.starts_with("error"), "{said}");
         }
         for words in [
@@ -88,6 +98,8 @@ mod tests {
         );
         let two = without_codes("'SECLUSODEVICE1:AB-CD_9.x', or SECLUSO1:QQ");
         assert_eq!(two, "'(a code)', or (a code)");
+        let invitation = without_codes("'secluso-invite:AAEC_-0' is none");
+        assert_eq!(invitation, "'(a code)' is none");
         assert_eq!(without_codes("no such file"), "no such file");
     }
 }

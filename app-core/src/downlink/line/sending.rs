@@ -37,7 +37,7 @@ impl LineTask {
                         // What comes is taken all the same; whether ours may leave is asked again then.
                         Err(ClientError::Refused {
                             code: ErrorCode::UnknownSlot | ErrorCode::TooManyMailboxes,
-                        }) if !self.has_heard => {
+                        }) if !self.has_heard && !self.connection.is_closed() => {
                             self.sender.handle_detached(self.hearing.until_ms());
                             return Ok(());
                         }
@@ -78,6 +78,10 @@ impl LineTask {
                             append(handle, seq, after, envelope)
                                 .await
                                 .map_err(|error| End::from_mailbox(&error, &self.connection))?;
+                            if self.sender.in_flight_bytes() == 0 {
+                                // From now on it owes us something.
+                                self.moved_at_ms = self.shared.clock.now_ms();
+                            }
                             self.sender.handle_sent(seq, digest, bytes);
                         }
                         (_, Some(_)) => self.sender.handle_missing(seq),
@@ -180,7 +184,7 @@ impl LineTask {
             }
             Err(ClientError::Refused {
                 code: ErrorCode::MailboxLost,
-            }) => {
+            }) if !self.connection.is_closed() => {
                 *appends = None;
                 self.sender.handle_not_next(now_ms);
             }

@@ -504,7 +504,8 @@ async fn downlink(shared: Arc<Shared>, reads: Reads, mut reader: Reader) -> Ende
         return Ok(());
     }
     let mut news = shared.news.subscribe();
-    // A stream that is reset before anything of it was read is none to its reader.
+    // A stream that is reset before anything of it was read ends its reader's connection, as far as that can be told
+    // here: what was written may not have been read.
     let mut has_begun = false;
     loop {
         // ORDER: listen, then look. The other way round, what comes in between is missed.
