@@ -210,6 +210,47 @@ mod tests {
         assert_eq!(pauses(&mut tries, &lost, true, 10).len(), 10);
     }
 
+    #[test]
+    fn a_refusal_is_repeated_only_by_the_next_one() {
+        let mut tries = Tries::new(SyncMode::Follow);
+        let lost = End::Connection(AppError::Network("lost".into()));
+        for now_ms in [
+            0,
+            2 * REFUSED_MS_MIN,
+            4 * REFUSED_MS_MIN,
+            6 * REFUSED_MS_MIN,
+        ] {
+            for _ in 1..REFUSALS_MIN {
+                assert!(
+                    tries
+                        .handle_end(End::Refused(removed()), false, now_ms, 0)
+                        .is_ok()
+                );
+            }
+            // Nobody was there to ask.
+            assert!(tries.handle_end(lost.clone(), false, now_ms, 0).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_relay_that_attaches_a_mailbox_and_breaks_the_protocol_is_left_alone_ever_longer() {
+        let nonsense = End::Connection(AppError::Peer("nonsense".into()));
+        let mut tries = Tries::new(SyncMode::Follow);
+        let paused = pauses(&mut tries, &nonsense, true, 20);
+        assert!(paused.windows(2).all(|two| two[0] <= two[1]), "{paused:?}");
+        assert!(paused.last() >= Some(&10_000), "{paused:?}");
+        let mut tries = Tries::new(SyncMode::Once);
+        assert_eq!(pauses(&mut tries, &nonsense, true, 20).len(), 1);
+    }
+
+    #[test]
+    fn a_sync_that_is_to_end_ends_though_something_moves_each_time() {
+        let lost = End::Connection(AppError::Network("lost".into()));
+        let mut tries = Tries::new(SyncMode::Once);
+        let most = usize::try_from(CONNECTS_ONCE_ALL_MAX).unwrap();
+        assert_eq!(pauses(&mut tries, &lost, true, 10 * most).len(), most - 1);
+    }
+
     /// Each of them has attached its mailboxes before the other one comes.
     #[test]
     fn two_processes_of_one_phone_displace_each_other_ever_more_seldom() {

@@ -608,6 +608,20 @@ mod tests {
     }
 
     #[test]
+    fn an_envelope_without_room_is_the_affair_of_its_mailbox_and_a_failed_journal_of_all() {
+        let no_room = journal::JournalError::Wal(wal::WalError::Space {
+            needed: 2,
+            available: 1,
+        });
+        let of = |error| -> Result<(), _> { Err(SealerError::Core(error)) };
+        assert!(is_about_space(&of(CoreError::Journal(no_room))));
+        let poisoned = journal::JournalError::Poisoned(None);
+        assert!(!is_about_space(&of(CoreError::Journal(poisoned))));
+        assert!(!is_about_space(&of(CoreError::Reopened)));
+        assert!(!is_about_space(&Ok(())));
+    }
+
+    #[test]
     fn what_could_not_be_had_is_not_asked_for_at_once_again() {
         let absent = Absent::at(Seq(7), 1_000);
         let need = |seq| Need::Envelope {

@@ -45,7 +45,8 @@ pub struct Config {
     pub limits: EndpointLimits,
     /// How long one address may take to complete a handshake.
     pub connect_timeout: Duration,
-    /// How long the relay may take to answer a question.
+    /// How long the relay may take to answer a question, and whoever knows names to name the relay's addresses: a resolver
+    /// whose first server is dead asks the next one after seconds.
     pub answer_timeout: Duration,
 }
 
@@ -119,7 +120,7 @@ async fn reach(
         reason,
     };
     let looking = tokio::net::lookup_host((address.host.as_str(), address.port));
-    let resolved: Vec<SocketAddr> = timeout(config.connect_timeout, looking)
+    let resolved: Vec<SocketAddr> = timeout(config.answer_timeout, looking)
         .await
         .map_err(|_elapsed| unreachable("no answer about its name".to_owned()))?
         .map_err(|error| unreachable(error.to_string()))?
